@@ -1,0 +1,60 @@
+# Every target sets up what it needs. `make` lists them.
+#
+#   PYTHON  the Python to make the environment with (3.11 to 3.13)
+#   VENV    where the environment lives
+#   PYTEST  extra options for pytest, e.g. PYTEST="-n 2 -x"
+
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST ?=
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# One thread a process: stored outputs are the same on every number of cores, and two test
+# processes do not fight. Override with OMP_NUM_THREADS=... for long training runs.
+OMP_NUM_THREADS ?= 1
+export OMP_NUM_THREADS
+# Progress bars are for people; stored outputs and logs do without.
+TQDM_DISABLE ?= 1
+export TQDM_DISABLE
+
+.DEFAULT_GOAL := help
+.PHONY: help setup book strict test notebooks figures bench lint clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+# Installs once; again only when the requirements change.
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[book,test]"
+	touch $@
+
+setup: $(READY) ## make the environment (about 2 minutes and 6 GB, once)
+
+book: $(READY) ## build the book: open _build/html/index.html
+	$(BIN)/jupyter-book build book/
+
+strict: $(READY) ## build every page anew, with warnings as errors
+	$(BIN)/jupyter-book build --all -W --keep-going -n book/
+
+test: $(READY) ## run all tests, and every chapter against its stored outputs
+	$(BIN)/python -m pytest --nbval $(PYTEST)
+
+notebooks: $(READY) ## run all chapters anew and store their outputs
+	$(BIN)/python book/_ext/run_chapters.py
+
+figures: $(READY) ## draw the figure of the README
+	$(BIN)/python -m bcnet_lib.plots figures/readme
+
+bench: $(READY) ## measure speed and memory of the library
+	$(BIN)/python -m tests.bench
+
+lint: $(READY) ## check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean: ## remove everything built (the environment stays)
+	rm -rf _build build *.egg-info .pytest_cache .hypothesis .ruff_cache
+	find bcnet_lib book tests -name __pycache__ -type d -prune -exec rm -rf {} +
