@@ -1,8 +1,11 @@
-"""Sphinx extension: run a chapter again when the library, its data or its versions change.
+"""Sphinx extension of the book: chapters follow the library, pages need no network.
 
 jupyter-cache knows a notebook's own cells only, so after an edit of `bcnet_lib` it would serve the
 outputs of the old library. Here the folder of the cache is named by a hash of everything else a
 chapter depends on. The folder is part of Sphinx's environment, so pages are read again as well.
+
+Jupyter Book also puts a script for live kernels on every page, which names a remote server. The
+book has no such kernels; the script is left out.
 """
 
 import hashlib
@@ -51,9 +54,19 @@ def _choose_cache(app, config) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def _drop_live_kernels(app, pagename, templatename, context, doctree) -> None:
+    def wanted(file) -> bool:
+        attributes = getattr(file, "attributes", {})
+        return "thebe" not in f"{file} {attributes.get('body', '')}".lower()
+
+    for kind in ("script_files", "css_files"):
+        context[kind] = [file for file in context.get(kind, ()) if wanted(file)]
+
+
 def setup(app) -> dict:
     # As in the Makefile: the same stored outputs on every machine, and no progress bars in pages.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")
     app.connect("config-inited", _choose_cache)
+    app.connect("html-page-context", _drop_live_kernels, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
