@@ -1,0 +1,96 @@
+"""Files that are whole or absent: written under another name first, with a checksum inside.
+
+A file is one line ``bcnet <sha256>`` and then the content. No pickled objects: what is loaded is
+tensors, numbers and text.
+"""
+
+import hashlib
+import io
+import json
+import os
+from pathlib import Path
+
+import torch
+
+__all__ = ["CheckpointError", "read", "read_state", "same_settings", "write", "write_state"]
+
+_MAGIC = b"bcnet "
+_HEADER = len(_MAGIC) + 64 + 1  # magic, hexadecimal digest, newline
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that is damaged, or that other settings made."""
+
+
+def write(path: str | Path, content: bytes) -> None:
+    """Replace the file at path by content in one step, so that a kill leaves the old or the new."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    digest = hashlib.sha256(content).hexdigest().encode()
+    try:
+        with open(temporary, "wb") as file:
+            file.write(_MAGIC + digest + b"\n" + content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read(path: str | Path) -> bytes:
+    """What ``write`` wrote.
+
+    Raises:
+        CheckpointError: if the file is no checkpoint or its checksum is wrong.
+    """
+    data = Path(path).read_bytes()
+    header, content = data[:_HEADER], data[_HEADER:]
+    if header != _MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n":
+        what = "is damaged" if data.startswith(_MAGIC) else "is no checkpoint of bcnet_lib"
+        raise CheckpointError(
+            f"checkpoint '{path}' {what} (its checksum does not match): delete it to start anew, "
+            "or name another file"
+        )
+    return content
+
+
+def write_state(path: str | Path, state: dict) -> None:
+    """Write a dict of tensors, numbers, text, lists and dicts."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write(path, buffer.getvalue())
+
+
+def read_state(path: str | Path) -> dict:
+    """What ``write_state`` wrote, with its tensors on the CPU.
+
+    Raises:
+        CheckpointError: if the file is no checkpoint or its checksum is wrong.
+    """
+    return torch.load(io.BytesIO(read(path)), map_location="cpu", weights_only=True)
+
+
+def same_settings(path: str | Path, here: dict, there: dict) -> None:
+    """Check that a checkpoint was made by the settings that want to go on with it.
+
+    Args:
+        path: for the message. here, there: flat dicts of values that JSON can hold.
+    Raises:
+        CheckpointError: naming every setting that differs, with both values.
+    """
+    here = json.loads(json.dumps(here))  # tuples become lists, as they did in the file
+    differ = [k for k in {**here, **there} if here.get(k) != there.get(k)]
+    if differ:
+        values = "; ".join(
+            f"{k} is {_short(here.get(k))}, was {_short(there.get(k))}" for k in differ
+        )
+        raise CheckpointError(
+            f"checkpoint '{path}' belongs to other settings: {values}. Restore them, or name "
+            "another file"
+        )
+
+
+def _short(value) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"

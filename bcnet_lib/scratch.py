@@ -1,0 +1,131 @@
+"""Training a plain network from scratch, with the same recipe object as a supernet."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import nn
+from tqdm.auto import tqdm
+
+from .data import Data, mix
+from .evaluate import accuracy
+from .recipe import Recipe, TrainingError
+
+__all__ = ["Trained", "seeded", "train_from_scratch"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """A network trained from scratch."""
+
+    model: nn.Module
+    """In evaluation mode, with the weights of the last epoch."""
+    val_accuracy: float
+    """On the search-validation split, in [0, 1]."""
+    test_accuracy: float | None
+    """On the test split, in [0, 1]; None if it was not asked for."""
+    history: pd.DataFrame
+    """A row an epoch: epoch, lr (of its last step), loss and accuracy on its training batches."""
+
+    def __repr__(self) -> str:
+        test = "" if self.test_accuracy is None else f", test {self.test_accuracy:.4f}"
+        return f"Trained({len(self.history)} epochs, val {self.val_accuracy:.4f}{test})"
+
+
+def train_from_scratch(
+    model: nn.Module,
+    data: Data,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    eval_test: bool = True,
+    progress: bool = False,
+) -> Trained:
+    """Train a plain network on the training split and measure it, with its running statistics.
+
+    The weights of the last epoch are the ones measured and returned; no epoch is chosen by its
+    test (or validation) accuracy. The initial weights are the caller's, e.g. those of
+    ``space.build(model, c, seed=…)``.
+
+    Args:
+        model: any ``nn.Module`` with logits (B, classes); trained in place, on its device.
+        data: trained on ``train``; measured on ``val``, and on ``test`` if ``eval_test``.
+        recipe: ``Recipe``. seed: decides the order and augmentation of the images, and dropout.
+        eval_test: whether to look at the test split.
+        progress: show a progress bar.
+    Raises:
+        TrainingError: if a loss is not finite.
+        DataError: if the batch size leaves no full batch.
+    """
+    device = next(model.parameters()).device
+    data = data.to(device)
+    per_epoch = data.train.steps(recipe.batch_size, drop_last=True)
+    total = recipe.steps(per_epoch)
+    optimizer = recipe.optimizer(model.parameters())
+    model.train()
+    history, step = [], 0
+    bar = tqdm(total=total, desc="from scratch", disable=not progress)
+    with bar, seeded(device) as seed_with:
+        for epoch in range(math.ceil(total / per_epoch)):
+            losses, right = [], []
+            options = {"seed": seed, "epoch": epoch, "augment": recipe.augment, "drop_last": True}
+            batches = data.train.batches(recipe.batch_size, **options)
+            for _, (x, y) in zip(range(total - step), batches, strict=False):
+                lr = recipe.lr_at(step, per_epoch)
+                for group in optimizer.param_groups:
+                    group["lr"] = lr
+                seed_with(mix(seed, step, 0, 1))  # for dropout
+                with torch.autocast(device.type, torch.bfloat16, enabled=recipe.amp):
+                    logits = model(x)  # (B, classes)
+                    loss = F.cross_entropy(logits, y, label_smoothing=recipe.label_smoothing)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                losses.append(loss.detach())
+                right.append((logits.detach().argmax(1) == y).float().mean())
+                step += 1
+                bar.update()
+            # one look an epoch, so that the device is not waited for at every step
+            values = torch.stack(losses).tolist()
+            if bad := [i for i, v in enumerate(values) if not math.isfinite(v)]:
+                raise TrainingError(
+                    f"the loss of {type(model).__name__} is {values[bad[0]]} at step "
+                    f"{step - len(values) + bad[0]} of {total} (epoch {epoch + 1}), learning rate "
+                    f"{recipe.lr_at(step - len(values) + bad[0], per_epoch):.4g}: lower lr="
+                    f"{recipe.lr}, warm up longer, or look for NaN in the images"
+                )
+            correct = float(torch.stack(right).mean())
+            row = {
+                "epoch": epoch + 1,
+                "lr": lr,
+                "loss": float(np.mean(values)),
+                "accuracy": correct,
+            }
+            history.append(row)
+    model.eval()
+    return Trained(
+        model=model,
+        val_accuracy=accuracy(model, data.val),
+        test_accuracy=accuracy(model, data.test) if eval_test else None,
+        history=pd.DataFrame(history),
+    )
+
+
+@contextmanager
+def seeded(device: torch.device) -> Iterator[Callable[[int], None]]:
+    """Gives ``seed(n)`` for torch's global generators of a device; puts their states back after."""
+    cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if cuda else []):
+
+        def seed(n: int) -> None:
+            torch.default_generator.manual_seed(n)
+            if cuda:
+                with torch.cuda.device(device):
+                    torch.cuda.manual_seed(n)
+
+        yield seed

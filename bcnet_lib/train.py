@@ -1,0 +1,316 @@
+"""Training a supernet (Eqs. 10, 11, 22) and a network from scratch, by the same recipe.
+
+Source: Su et al., arXiv 2203.13714: Eq. 10 (both paths of a width), Eq. 11 (also those of its
+complement), Eq. 22 (one path a batch, in turn).
+
+Losses of several paths are back-propagated one after another, so that the activations of only one
+path are alive at a time; gradients add up before the one optimiser step.
+"""
+
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from tqdm.auto import tqdm
+
+from .checkpoint import CheckpointError, read_state, same_settings, write_state
+from .data import Data, mix
+from .recipe import Recipe, TrainingError
+from .scratch import Trained, seeded, train_from_scratch
+
+__all__ = [
+    "CheckpointError",
+    "Recipe",
+    "Records",
+    "SupernetTrainer",
+    "Trained",
+    "TrainingError",
+    "train_from_scratch",
+]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Records:
+    """What a supernet's training saw, one entry a forward-backward pass, in order."""
+
+    steps: np.ndarray
+    """(n,) int64, optimiser step, from 0."""
+    widths: np.ndarray
+    """(n, L) int64, width vector in units."""
+    paths: np.ndarray
+    """(n,) int64, path number (0 left, 1 right)."""
+    losses: np.ndarray
+    """(n,) float64, training loss of that pass, before the step."""
+
+    def __len__(self) -> int:
+        return len(self.losses)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Columns step, path, loss, c1 … cL."""
+        frame = pd.DataFrame({"step": self.steps, "path": self.paths, "loss": self.losses})
+        names = [f"c{i + 1}" for i in range(self.widths.shape[1])]
+        return pd.concat([frame, pd.DataFrame(self.widths, columns=names)], axis=1)
+
+
+class SupernetTrainer:
+    r"""Trains the shared weights of a supernet on widths drawn at random.
+
+    With :math:`\ell_p(c)` the loss of path p of width c and :math:`\bar c` its complement, a step
+    lowers
+
+    .. math::
+        \tfrac12 (\ell_l(c) + \ell_r(c))                                                [Eq. 10] \\
+        \tfrac14 (\ell_l(c) + \ell_r(c) + \ell_l(\bar c) + \ell_r(\bar c))              [Eq. 11] \\
+        \ell_l(c) \text{ in one batch, } \ell_r(c) \text{ in the next}                  [Eq. 22]
+
+    (means, where the paper writes sums, so that a learning rate serves all three.) UA has one path.
+    A principle with more than two paths (Cyclic) takes one of them a width, drawn uniformly: all
+    K would cost K passes.
+
+    Args:
+        net: a ``Supernet``; trained in place, on the device of its parameters.
+        data: its ``train`` split is used; moved to the same device.
+        recipe: ``Recipe``. ``recipe.epochs`` counts passes over the images, whatever the number of
+            forward-backward passes a batch (see ``passes_per_step``).
+        update: ``"both"`` (Eqs. 10, 11) trains all paths of a draw on each batch, and draws anew
+            for the next; ``"alternate"`` (Eq. 22) trains one path a batch and keeps the draw until
+            all its paths had their turn: left c, right c; with the complement left c, right c̄,
+            right c, left c̄, so that two consecutive batches tile the layer (exactly under BCv2;
+            under BC where c < K; under Cyclic only on average).
+        complement: also train the complement (Eq. 11), ``space.complement(c, principle)``.
+        seed: decides widths, the order and augmentation of the images, and dropout.
+        checkpoint: file to keep the state in. If it exists, training goes on from it, to the same
+            result as without the interruption (bit for bit on a CPU).
+        checkpoint_every: steps between checkpoints; None: only when ``fit`` returns.
+        progress: show a progress bar.
+        sample: ``sample(rng, n) -> (n, L)`` widths; default ``net.space.sample`` (uniform).
+        at_once: with "both", add up the losses before one back-propagation, so that the activations
+            of all paths are alive together. Same gradients up to rounding; for comparing memory.
+
+    Attributes:
+        step: optimiser steps done. total_steps: steps of the whole recipe.
+        passes: forward-backward passes done; compare methods at equal passes.
+        records: ``Records`` of (step, widths, path, training loss).
+
+    Raises:
+        ValueError: for an unknown ``update``.
+        DataError: if the batch size leaves no full batch.
+        CheckpointError: if ``checkpoint`` is damaged or belongs to other settings (named).
+    """
+
+    def __init__(
+        self,
+        net,
+        data: Data,
+        recipe: Recipe,
+        *,
+        update: str = "both",
+        complement: bool = False,
+        seed: int = 0,
+        checkpoint=None,
+        checkpoint_every: int | None = None,
+        progress: bool = True,
+        sample=None,
+        at_once: bool = False,
+    ):
+        if update not in ("both", "alternate"):
+            raise ValueError(f"update must be 'both' or 'alternate', got {update!r}")
+        if checkpoint_every is not None and (checkpoint is None or checkpoint_every < 1):
+            raise ValueError(
+                f"checkpoint_every={checkpoint_every} needs a checkpoint file and at least 1 step"
+            )
+        self.net, self.recipe, self.seed = net, recipe, seed
+        self.update, self.complement, self.at_once = update, complement, at_once
+        self.checkpoint, self.checkpoint_every = checkpoint, checkpoint_every
+        self.progress = progress
+        self.sample = net.space.sample if sample is None else sample
+        self.device = next(net.parameters()).device
+        self.data = data
+        self.train_split = data.train.to(self.device)
+        self.steps_per_epoch = self.train_split.steps(recipe.batch_size, drop_last=True)
+        self.total_steps = recipe.steps(self.steps_per_epoch)
+        self.optimizer = recipe.optimizer(net.parameters())
+        self.rng = np.random.default_rng(mix(seed, 0))
+        self.step = 0
+        self._queue: list[tuple[np.ndarray, int]] = []  # turns that "alternate" still owes
+        self._seen: list[tuple[int, np.ndarray, int, float]] = []
+        if checkpoint is not None and Path(checkpoint).exists():
+            self._restore()
+
+    @property
+    def passes(self) -> int:
+        """Forward-backward passes done so far."""
+        return len(self._seen)
+
+    @property
+    def passes_per_step(self) -> int:
+        """Forward-backward passes an optimiser step takes: 1, 2 or 4."""
+        if self.update == "alternate":
+            return 1
+        return (2 if self.complement else 1) * (1 if self.net.n_paths > 2 else self.net.n_paths)
+
+    @property
+    def records(self) -> Records:
+        """(step, widths, path, loss) of every pass so far."""
+        steps, widths, paths, losses = zip(*self._seen, strict=True) if self._seen else [()] * 4
+        return Records(
+            steps=np.array(steps, dtype=np.int64),
+            widths=np.array(widths, dtype=np.int64).reshape(-1, self.net.space.L),
+            paths=np.array(paths, dtype=np.int64),
+            losses=np.array(losses, dtype=np.float64),
+        )
+
+    def fit(self, max_steps: int | None = None, minutes: float | None = None) -> "SupernetTrainer":
+        """Train to the end of the recipe, or for so many more steps or minutes.
+
+        Another call goes on where this one stopped; the schedule is the recipe's either way.
+
+        Returns:
+            self.
+        Raises:
+            TrainingError: if a loss is not finite; the weights are those before that step.
+        """
+        stop = self.total_steps
+        if max_steps is not None:
+            stop = min(stop, self.step + max_steps)
+        deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
+        self.net.train()
+        bar = tqdm(
+            total=self.total_steps, initial=self.step, desc="supernet", disable=not self.progress
+        )
+        with bar, seeded(self.device) as seed:
+            for x, y in self._batches():
+                if self.step >= stop or time.monotonic() >= deadline:
+                    break
+                seed(mix(self.seed, self.step, 0, 1))  # for dropout: checkpoints need not hold it
+                losses = self._train_step(x, y)
+                bar.update()
+                bar.set_postfix(loss=f"{np.mean(losses):.3f}", refresh=False)
+                if self.checkpoint_every and self.step % self.checkpoint_every == 0:
+                    self.save()
+        if self.checkpoint is not None:
+            self.save()
+        return self
+
+    def _batches(self):
+        """Batches from the current step on, epoch after epoch."""
+        epoch, start = divmod(self.step, self.steps_per_epoch)
+        while self.step < self.total_steps:
+            yield from self.train_split.batches(
+                self.recipe.batch_size,
+                seed=self.seed,
+                epoch=epoch,
+                start=start,
+                augment=self.recipe.augment,
+                drop_last=True,
+            )
+            epoch, start = epoch + 1, 0
+
+    def _turns(self) -> list[tuple[np.ndarray, int]]:
+        """A newly drawn width as (widths, path) turns, in the order "alternate" takes them."""
+        space, n = self.net.space, self.net.n_paths
+        widths = [np.asarray(self.sample(self.rng, 1))[0]]  # each (L,)
+        if self.complement:
+            widths.append(space.complement(widths[0], self.net.principle))
+        if n > 2:
+            return [(c, int(self.rng.integers(n))) for c in widths]
+        # the complement takes the paths in reverse: left c with right c̄, right c with left c̄
+        return [(c, n - 1 - p if k else p) for p in range(n) for k, c in enumerate(widths)]
+
+    def _train_step(self, x, y) -> list[float]:
+        if self.update == "both":
+            turns = self._turns()
+        else:
+            self._queue = self._queue or self._turns()
+            turns, self._queue = self._queue[:1], self._queue[1:]
+        lr = self.recipe.lr_at(self.step, self.steps_per_epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.zero_grad(set_to_none=True)
+        losses = []
+        for c, path in turns:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.amp):
+                logits = self.net(x, c, path=path)  # (B, classes)
+                loss = F.cross_entropy(logits, y, label_smoothing=self.recipe.label_smoothing)
+            if not self.at_once:
+                (loss / len(turns)).backward()
+                loss = loss.detach()  # frees this path's activations before the next one
+            losses.append(loss)
+        losses = torch.stack(losses)  # (len(turns),)
+        if self.at_once:
+            losses.mean().backward()
+        values = losses.tolist()
+        for (c, path), value in zip(turns, values, strict=True):
+            if not math.isfinite(value):
+                self.optimizer.zero_grad(set_to_none=True)
+                raise TrainingError(self._not_finite(value, c, path, lr))
+        self.optimizer.step()
+        for (c, path), value in zip(turns, values, strict=True):
+            self._seen.append((self.step, c, path, value))
+        self.step += 1
+        return values
+
+    def _not_finite(self, value, c, path, lr) -> str:
+        return (
+            f"the loss is {value} at step {self.step} of {self.total_steps}, widths {c.tolist()}, "
+            f"path {path}, learning rate {lr:.4g}. The weights are those before this step. Lower "
+            f"the learning rate (lr={self.recipe.lr}), warm up longer "
+            f"(warmup_epochs={self.recipe.warmup_epochs}), or look for NaN in the images"
+        )
+
+    # the state: all that decides how training goes on
+
+    def _settings(self) -> dict:
+        space, data = self.net.space, self.data.describe()
+        named = getattr(self.sample, "__qualname__", type(self.sample).__name__)
+        return {
+            **{f"recipe.{k}": v for k, v in asdict(self.recipe).items()},
+            **{f"data.{k}": data[k] for k in ("name", "seed", "shape", "mean", "std")},
+            "data.train": data["train"]["sha256"],
+            "update": self.update,
+            "complement": self.complement,
+            "at_once": self.at_once,
+            "seed": self.seed,
+            "sample": named,
+            "principle": repr(self.net.principle),
+            "space.K": int(space.K),
+            "space.base": np.asarray(space.base).tolist(),
+            "space.groups": [f"{g.name}:{g.width}" for g in space.groups],
+        }
+
+    def save(self, path=None) -> None:
+        """Write the state to ``path`` (default: ``checkpoint``), all of it or nothing."""
+        path = self.checkpoint if path is None else path
+        if path is None:
+            raise ValueError("save needs a path: the trainer was made without a checkpoint file")
+        records, queue = self.records, self._queue
+        state = {
+            "settings": self._settings(),
+            "step": self.step,
+            "net": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rng": json.dumps(self.rng.bit_generator.state),
+            "queue": [{"widths": [int(w) for w in c], "path": path} for c, path in queue],
+            "records": {k: torch.from_numpy(v) for k, v in vars(records).items()},
+        }
+        write_state(path, state)
+
+    def _restore(self) -> None:
+        state = read_state(self.checkpoint)
+        if "records" not in state:
+            raise CheckpointError(f"checkpoint '{self.checkpoint}' is not one of a supernet")
+        same_settings(self.checkpoint, self._settings(), state["settings"])
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+        self.rng.bit_generator.state = json.loads(state["rng"])
+        self._queue = [(np.array(t["widths"], dtype=np.int64), t["path"]) for t in state["queue"]]
+        seen = {k: v.numpy() for k, v in state["records"].items()}
+        steps, paths, losses = (seen[k].tolist() for k in ("steps", "paths", "losses"))
+        self._seen = list(zip(steps, seen["widths"], paths, losses, strict=True))
