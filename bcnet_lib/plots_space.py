@@ -1,6 +1,6 @@
 """Figures of widths and their cost: the budget's edge, random widths, printed formulas, widening.
 
-Continues `plots.py`, in the same style: each function returns a `BookFigure` whose alternative text
+Continues `plots.py`: each function returns a `BookFigure` whose alternative text
 is made from the data.
 """
 
@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from .plots import COLORS, INK, NEUTRAL, PALE, BookFigure, _figure, _styled, _unit_axis, color_of
+from .plots_principles import unit_axis
+from .style import COLORS, INK, NEUTRAL, PALE, BookFigure, color_of, panels, styled, unit_axis
 
 __all__ = [
     "budget_plane",
@@ -20,7 +21,7 @@ __all__ = [
 ]
 
 
-@_styled
+@styled
 def budget_plane(share, budget: float = 0.5) -> BookFigure:
     """Which pairs of widths fit a budget: a map of the MACs of a space with two groups.
 
@@ -31,10 +32,10 @@ def budget_plane(share, budget: float = 0.5) -> BookFigure:
     share = np.asarray(share)
     K = len(share)
     fits = share <= budget
-    figure, axes = _figure(4.4)
+    figure, axes = panels(4.4)
     ax = axes[0, 0]
-    image = ax.imshow(share.T, origin="lower", cmap="cividis", vmin=0, vmax=1)
-    ax.images[0].set_extent((0.5, K + 0.5, 0.5, K + 0.5))
+    edge = (0.5, K + 0.5, 0.5, K + 0.5)
+    image = ax.imshow(share.T, origin="lower", extent=edge, cmap="cividis", vmin=0, vmax=1)
     last = fits.sum(axis=1)  # widths c_2 that fit, for each c_1
     ax.stairs(last + 0.5, np.arange(K + 1) + 0.5, baseline=None, color="white", lw=3)
     ax.stairs(last + 0.5, np.arange(K + 1) + 0.5, baseline=None, color=COLORS["UA"], lw=1.6)
@@ -55,14 +56,14 @@ def budget_plane(share, budget: float = 0.5) -> BookFigure:
     return figure
 
 
-@_styled
+@styled
 def macs_histogram(shares: Mapping[str, Sequence[float]], budget: float = 0.5) -> BookFigure:
     """Where the MACs of random widths lie, one panel a space, with the budget as a line.
 
     Args:
         shares: name of the space -> (n,) MACs as shares of the full network's. budget: as a share.
     """
-    figure, axes = _figure(0.6 + 1.7 * len(shares), len(shares), sharex=True)
+    figure, axes = panels(0.6 + 1.7 * len(shares), len(shares), sharex=True)
     edges = np.linspace(0, 1, 101)
     said = []
     for ax, (name, x) in zip(axes[:, 0], shares.items(), strict=True):
@@ -84,7 +85,7 @@ def macs_histogram(shares: Mapping[str, Sequence[float]], budget: float = 0.5) -
     return figure
 
 
-@_styled
+@styled
 def printed_against_counted(counted, printed, what: str, color: str | None = None) -> BookFigure:
     """Bars: counts by enumeration. Line: what a formula prints. Crosses where they differ.
 
@@ -95,7 +96,7 @@ def printed_against_counted(counted, printed, what: str, color: str | None = Non
     counted, printed = np.asarray(counted), np.asarray(printed)
     u = np.arange(1, counted.size + 1)
     wrong = u[counted != printed]
-    figure, axes = _figure(2.9)
+    figure, axes = panels(2.9)
     ax = axes[0, 0]
     ax.bar(u, counted, 0.82, color=color or COLORS["BC"], label="counted")
     ax.step(u, printed, where="mid", color=INK, lw=1.6, label="as printed")
@@ -107,7 +108,7 @@ def printed_against_counted(counted, printed, what: str, color: str | None = Non
     ax.set_ylim(0, 1.36 * top)
     ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     ax.grid(axis="y")
-    _unit_axis(ax, counted.size)
+    unit_axis(ax, counted.size)
     ax.set(xlabel="unit u", ylabel="uses of the unit")
     ax.set_title(f"{what}: {wrong.size} of {u.size} units wrong", loc="left", fontweight="bold")
     ax.legend(loc="upper left", ncols=3)
@@ -119,7 +120,7 @@ def printed_against_counted(counted, printed, what: str, color: str | None = Non
     return figure
 
 
-@_styled
+@styled
 def uses_by_total(totals: Sequence[int], low: Sequence[int], high: Sequence[int]) -> BookFigure:
     """Least and most used unit of a layer, for every total number of units; equal ones are marked.
 
@@ -128,7 +129,7 @@ def uses_by_total(totals: Sequence[int], low: Sequence[int], high: Sequence[int]
     """
     totals, low, high = np.asarray(totals), np.asarray(low), np.asarray(high)
     fair = low == high
-    figure, axes = _figure(2.9)
+    figure, axes = panels(2.9)
     ax = axes[0, 0]
     ax.vlines(totals[~fair], low[~fair], high[~fair], color=NEUTRAL, lw=5)
     ax.plot(totals[fair], low[fair], "o", ms=11, color=COLORS["BCv2"], mec="white", label="equal")
@@ -148,7 +149,7 @@ def uses_by_total(totals: Sequence[int], low: Sequence[int], high: Sequence[int]
     return figure
 
 
-@_styled
+@styled
 def supernet_growth(bases: Sequence[int], measured: Mapping[str, Sequence[float]]) -> BookFigure:
     """Parameters of a widened supernet, relative to the unwidened one, over the smallest width.
 
@@ -156,7 +157,7 @@ def supernet_growth(bases: Sequence[int], measured: Mapping[str, Sequence[float]
         bases: (n,) smallest widths, in units. measured: name -> (n,) ratios; the first name is what
             was built (line with dots), the others are references (dashed).
     """
-    figure, axes = _figure(3.2)
+    figure, axes = panels(3.2)
     ax = axes[0, 0]
     for i, (name, ratio) in enumerate(measured.items()):
         color, style = (color_of("BCv2"), "o-") if i == 0 else ([INK, NEUTRAL][(i - 1) % 2], "--")
