@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from .plots_principles import unit_axis
 from .style import COLORS, INK, NEUTRAL, PALE, BookFigure, color_of, panels, styled, unit_axis
 
 __all__ = [

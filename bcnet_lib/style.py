@@ -18,6 +18,7 @@ __all__ = [
     "panels",
     "save",
     "styled",
+    "unit_axis",
     "use_style",
 ]
 
@@ -122,3 +123,11 @@ def styled(draw):
             return draw(*args, **kwargs)
 
     return drawn
+
+
+def unit_axis(ax, total: int, room: int = 13) -> None:
+    """Number the units 1..total on the x axis, as many numbers as there is ``room`` for."""
+    step = next((s for s in (1, 2, 5, 10, 20, 50) if total <= s * room), 100)
+    ax.set_xticks([1, *range(step if step > 2 else 1 + step, total + 1, step)])
+    ax.set_xlim(0.4, total + 0.6)
+    ax.tick_params(axis="x", length=0)
