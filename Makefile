@@ -46,7 +46,7 @@ notebooks: $(READY) ## run all chapters anew and store their outputs
 	$(BIN)/python book/_ext/run_chapters.py
 
 figures: $(READY) ## draw the figure of the README
-	$(BIN)/python -m bcnet_lib.plots figures/readme
+	$(BIN)/python -m bcnet_lib.plots
 
 bench: $(READY) ## measure speed and memory of the library
 	$(BIN)/python -m tests.bench

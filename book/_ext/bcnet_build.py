@@ -6,6 +6,9 @@ chapter depends on. The folder is part of Sphinx's environment, so pages are rea
 
 Jupyter Book also puts a script for live kernels on every page, which names a remote server. The
 book has no such kernels; the script is left out.
+
+A figure of the library says in words what it shows (`bcnet_lib.plots`); the words become the
+alternative text of the picture.
 """
 
 import hashlib
@@ -14,6 +17,8 @@ import platform
 import shutil
 from importlib.metadata import version
 from pathlib import Path
+
+from docutils import nodes
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = {".csv", ".yaml", ".yml", ".json", ".npz"}
@@ -63,10 +68,25 @@ def _drop_live_kernels(app, pagename, templatename, context, doctree) -> None:
         context[kind] = [file for file in context.get(kind, ()) if wanted(file)]
 
 
+def _describe_pictures(app, doctree) -> None:
+    """Give the pictures of an output the text that stands beside them in the same output."""
+
+    def is_output(node) -> bool:
+        return isinstance(node, nodes.container) and node.get("nb_element") == "mime_bundle"
+
+    for output in doctree.findall(is_output):
+        texts = [block.astext().strip() for block in output.findall(nodes.literal_block)]
+        said = [text.removeprefix("Figure: ") for text in texts if text.startswith("Figure: ")]
+        for picture in output.findall(nodes.image):
+            if said and "alt" not in picture:
+                picture["alt"] = " ".join(said[0].split())
+
+
 def setup(app) -> dict:
     # As in the Makefile: the same stored outputs on every machine, and no progress bars in pages.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")
     app.connect("config-inited", _choose_cache)
+    app.connect("doctree-read", _describe_pictures)
     app.connect("html-page-context", _drop_live_kernels, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
