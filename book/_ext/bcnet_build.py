@@ -82,11 +82,18 @@ def _describe_pictures(app, doctree) -> None:
                 picture["alt"] = " ".join(said[0].split())
 
 
+def _keep_field_docs(app, what, name, obj, options, lines) -> None:
+    """A field's line "Width: ..." is a sentence, which napoleon would read as "type: ..."."""
+    if what in ("attribute", "property") and lines:
+        lines[:0] = ["..", ""]  # an empty comment
+
+
 def setup(app) -> dict:
     # As in the Makefile: the same stored outputs on every machine, and no progress bars in pages.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")
     app.connect("config-inited", _choose_cache)
     app.connect("doctree-read", _describe_pictures)
+    app.connect("autodoc-process-docstring", _keep_field_docs, priority=400)
     app.connect("html-page-context", _drop_live_kernels, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
