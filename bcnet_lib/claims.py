@@ -191,6 +191,20 @@ class PaperVsOurs:
 # ---------------------------------------------------------------------------- the ledger
 
 
+class Legend:
+    """The five verdicts and what they mean."""
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{verdict.ljust(14)}  {means}" for verdict, means in VERDICTS.items())
+
+    def _repr_html_(self) -> str:
+        rows = (
+            f'<tr><th scope="row">{_badge(verdict)}</th><td>{escape(means)}</td></tr>'
+            for verdict, means in VERDICTS.items()
+        )
+        return _html("The verdicts", ["verdict", "meaning"], rows)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """One claim of the paper, in our words."""
@@ -287,6 +301,10 @@ class Ledger:
         table["all"] = table.sum(axis=1)
         table.loc["all"] = table.sum()
         return table
+
+    def legend(self) -> "Legend":
+        """What the five verdicts mean, as a table."""
+        return Legend()
 
     def orphans(self, root: str | Path) -> list[str]:
         """What is wrong between ledger, tests and chapters below ``root``; empty when nothing is.

@@ -1,6 +1,7 @@
 """The ledger of claims holds together: every verdict has evidence, every mention has a claim."""
 
 import re
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,13 @@ def test_every_claim_has_an_anchor_and_a_verdict_on_its_page():
     for c in LEDGER.claims:
         assert html.count(f'id="claim-{c.id}"') == 1
     assert html.count('class="verdict"') == len(LEDGER) and "<caption>" in html
+
+
+def test_the_legend_explains_every_verdict():
+    legend = LEDGER.legend()
+    for verdict, means in VERDICTS.items():
+        assert verdict in repr(legend) and means in repr(legend)
+        assert verdict in legend._repr_html_() and escape(means) in legend._repr_html_()
 
 
 def test_a_claim_is_found_by_its_id():
