@@ -84,8 +84,8 @@ def test_pictures_in_the_text_have_alt_text():
 
 @pytest.fixture
 def build_extension():
-    path = BOOK / "_ext" / "bcnet_build.py"
-    spec = importlib.util.spec_from_file_location("bcnet_build", path)
+    path = BOOK / "_ext" / "follow_library.py"
+    spec = importlib.util.spec_from_file_location("follow_library", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
