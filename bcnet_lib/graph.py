@@ -15,7 +15,17 @@ from torch import Tensor, nn
 
 from .trace import OUTPUT, Trace, trace
 
-__all__ = ["Axis", "ChannelGraph", "ChannelGroup", "GraphError", "Run", "discover", "initialise", "resize"]
+__all__ = [
+    "Axis",
+    "ChannelGraph",
+    "ChannelGroup",
+    "GraphError",
+    "LayerOp",
+    "Run",
+    "discover",
+    "initialise",
+    "resize",
+]
 
 
 class GraphError(ValueError):
