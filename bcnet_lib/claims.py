@@ -15,7 +15,15 @@ import pandas as pd
 
 from .intervals import Interval
 
-__all__ = ["VERDICTS", "Claim", "Comparison", "Ledger", "LedgerError", "PaperVsOurs"]
+__all__ = [
+    "VERDICTS",
+    "Claim",
+    "Comparison",
+    "Ledger",
+    "LedgerError",
+    "Legend",
+    "PaperVsOurs",
+]
 
 VERDICTS = {  # what each means; shown as the legend of the claims page
     "reproduced": "Our check or experiment gives what the paper says.",

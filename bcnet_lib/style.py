@@ -84,6 +84,10 @@ class BookFigure(Figure):
         )
 
 
+# Matplotlib writes a `set` for every subclass, in markup that only its own documentation reads.
+del BookFigure.set
+
+
 def save(figure: Figure, path: str | Path) -> Path:
     """Write SVG or PNG by the suffix; the same figure gives the same bytes."""
     path = Path(path)

@@ -116,7 +116,7 @@
         input.min = key === "c" ? state.base : 1;
         input.max = key === "l" ? LARGEST : state.l;
         input.value = state[key];
-        shown.textContent = " = " + state[key];
+        shown.textContent = "\u00a0= " + state[key];
       }
       const { p, l, base, c: followed } = state;
       const t = total(p, l, base);
