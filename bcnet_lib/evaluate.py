@@ -12,9 +12,9 @@ import math
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from .data import Split
+from .progress import bar as progress_bar
 
 __all__ = ["accuracy", "evaluate", "evaluate_many"]
 
@@ -53,7 +53,7 @@ def evaluate_many(
     Returns:
         float64 array (n,), or (n, len(paths)) with ``per_path``.
     Raises:
-        as ``evaluate``.
+        WidthError, ValueError: as ``evaluate``.
     """
     split = getattr(split, "val", split)
     C = _vectors(net, C)
@@ -61,7 +61,7 @@ def evaluate_many(
     out = np.empty((len(C), len(paths)))
     with _mode(net, training=False):
         batches = _batches(split.to(_device(net)), batch_size)
-        for i, c in enumerate(tqdm(C, desc="evaluate", disable=not progress)):
+        for i, c in enumerate(progress_bar(C, desc="evaluate", show=progress)):
             for j, path in enumerate(paths):
                 what = f"the supernet at widths {c.tolist()}, path {path},"
                 out[i, j] = _accuracy(lambda x, c=c, p=path: net(x, c, path=p), batches, what)

@@ -10,10 +10,10 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import nn
-from tqdm.auto import tqdm
 
 from .data import Data, mix
 from .evaluate import accuracy
+from .progress import bar as progress_bar
 from .recipe import Recipe, TrainingError
 
 __all__ = ["Trained", "seeded", "train_from_scratch"]
@@ -69,7 +69,7 @@ def train_from_scratch(
     optimizer = recipe.optimizer(model.parameters())
     model.train()
     history, step = [], 0
-    bar = tqdm(total=total, desc="from scratch", disable=not progress)
+    bar = progress_bar(total=total, desc="from scratch", show=progress)
     with bar, seeded(device) as seed_with:
         for epoch in range(math.ceil(total / per_epoch)):
             losses, right = [], []

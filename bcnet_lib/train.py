@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from tqdm.auto import tqdm
 
 from .checkpoint import CheckpointError, read_state, same_settings, write_state
 from .data import Data, mix
+from .progress import bar as progress_bar
 from .recipe import Recipe, TrainingError
 from .scratch import Trained, seeded, train_from_scratch
 
@@ -181,8 +181,8 @@ class SupernetTrainer:
             stop = min(stop, self.step + max_steps)
         deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
         self.net.train()
-        bar = tqdm(
-            total=self.total_steps, initial=self.step, desc="supernet", disable=not self.progress
+        bar = progress_bar(
+            total=self.total_steps, initial=self.step, desc="supernet", show=self.progress
         )
         with bar, seeded(self.device) as seed:
             for x, y in self._batches():

@@ -1,0 +1,10 @@
+"""Progress bars that a caller shows or hides, and that TQDM_DISABLE=1 hides everywhere."""
+
+from tqdm.auto import tqdm
+
+__all__ = ["bar"]
+
+
+def bar(*args, show: bool, **kwargs) -> tqdm:
+    """A tqdm bar. ``disable`` is given only to hide it: given, it would overrule TQDM_DISABLE."""
+    return tqdm(*args, **kwargs, **({} if show else {"disable": True}))
