@@ -1,7 +1,36 @@
 """BCNet: search the widths of convolutional networks with one-shot supernets."""
 
-from .principles import BC, UA, BCv2, Cyclic, WidthError
+import warnings
+
+# Without ipywidgets tqdm draws its bars as text, which is all we want; no need to warn of it.
+warnings.filterwarnings("ignore", message="IProgress not found")
+
+from .cost import CostTable  # noqa: E402
+from .evaluate import evaluate, evaluate_many  # noqa: E402
+from .graph import GraphError  # noqa: E402
+from .io import load, save  # noqa: E402
+from .principles import BC, UA, BCv2, Cyclic, WidthError  # noqa: E402
+from .space import WidthSpace  # noqa: E402
+from .supernet import Supernet  # noqa: E402
+from .train import Recipe, SupernetTrainer, train_from_scratch  # noqa: E402
 
 __version__ = "0.1.0"
 
-__all__ = ["BC", "UA", "BCv2", "Cyclic", "WidthError"]
+__all__ = [
+    "BC",
+    "BCv2",
+    "CostTable",
+    "Cyclic",
+    "GraphError",
+    "Recipe",
+    "Supernet",
+    "SupernetTrainer",
+    "UA",
+    "WidthError",
+    "WidthSpace",
+    "evaluate",
+    "evaluate_many",
+    "load",
+    "save",
+    "train_from_scratch",
+]

@@ -20,7 +20,8 @@ __all__ = ["CostTable", "Pairwise"]
 class Pairwise:
     """MACs as a sum over groups and pairs of groups, for the expectation in Eq. 15.
 
-    ``macs(c) = constant + sum_i unary[i][c_i - base_i] + sum_(i,j) pairs[i, j][c_i - base_i, c_j - base_j]``
+    With ``k = c - base``, MACs are the constant plus the sum of ``unary[i][k_i]`` over groups and
+    of ``pairs[i, j][k_i, k_j]`` over pairs.
     """
 
     constant: int
@@ -82,7 +83,9 @@ class CostTable:
             free = [a for a in axes if any(r.group is not None for r in a)]
             rest = prod(r.length * r.repeat for a in axes if a not in free for r in a)
             if len(free) > 2:
-                raise ValueError(f"parameter '{name}' changes size along {len(free)} axes, at most 2 are known")
+                raise ValueError(
+                    f"parameter '{name}' changes size along {len(free)} axes, not 1 or 2"
+                )
             terms.append((rest, *free, *[one] * (2 - len(free))))
         self._params = _Quadratic(terms, groups)
 
@@ -117,7 +120,8 @@ class CostTable:
         space = self.space
         widths = [np.arange(b, space.K + 1) for b in space.base]
         place = {g.name: i for i, g in enumerate(space.groups)}
-        leader, size = [], []  # per graph group: index of the searched group, channels per candidate
+        # per group of the graph: index of the searched group, channels of each of its widths
+        leader, size = [], []
         for k, g in enumerate(space.graph.groups):
             i = place[g.follows or g.name]
             grid = np.tile(space.full, (len(widths[i]), 1))

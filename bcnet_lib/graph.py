@@ -2,18 +2,19 @@
 
 ``discover`` follows channel ids through the model (``trace.py``) and returns a ``ChannelGraph``:
 the groups of channels that must change together, and for every parameter the groups along each of
-its axes. ``resize`` uses it to rebuild the model at other channel counts, larger or smaller, as a
-plain module of the same class.
+its axes. ``resize.py`` uses it to rebuild the model at other channel counts.
 """
 
 import copy
 from dataclasses import dataclass, replace
-from math import lcm, sqrt
+from math import lcm
 
 import torch
 from torch import Tensor, nn
 
-from .trace import OUTPUT, Trace, trace
+from .ids import OUTPUT, Trace
+from .resize import resize
+from .trace import trace
 
 __all__ = [
     "Axis",
@@ -23,13 +24,12 @@ __all__ = [
     "LayerOp",
     "Run",
     "discover",
-    "initialise",
-    "resize",
+    "layer_ops",
 ]
 
 
 class GraphError(ValueError):
-    """The model does something that keeps its widths from being changed; the text names the layer."""
+    """The model does something that keeps its widths from changing; the text names the layer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class ChannelGroup:
 class Run:
     """A stretch of an axis: every channel of a group in order, each ``repeat`` times.
 
-    ``group`` is an index into ``ChannelGraph.groups``; None for ``length`` entries that never change.
+    ``group`` is an index into ``ChannelGraph.groups``; None for ``length`` entries that stay.
     """
 
     group: int | None
@@ -81,10 +81,11 @@ class ChannelGraph:
 
     def size(self, axis: Axis, channels) -> int:
         """Entries of an axis when group g has ``channels[g]`` channels."""
-        return sum(r.repeat * (r.length if r.group is None else int(channels[r.group])) for r in axis)
+        sizes = (r.length if r.group is None else int(channels[r.group]) for r in axis)
+        return sum(r.repeat * n for r, n in zip(axis, sizes, strict=True))
 
 
-def discover(model: nn.Module, example_input: Tensor, fixed=(), strict: bool = False) -> ChannelGraph:
+def discover(model: nn.Module, example_input: Tensor, fixed=(), strict=False) -> ChannelGraph:
     """Find the coupled channel groups of a model by one forward pass on the meta device.
 
     Args:
@@ -102,9 +103,11 @@ def discover(model: nn.Module, example_input: Tensor, fixed=(), strict: bool = F
         try:
             trace(meta, example, train, record)
         except Exception as error:
-            text = f"{type(model).__name__} cannot be traced on {tuple(example_input.shape)}: {error}"
-            raise GraphError(text) from error
-        if train:  # layers of auxiliary heads cost nothing in use, so no width of theirs is searched
+            shape = tuple(example_input.shape)
+            raise GraphError(
+                f"{type(model).__name__} cannot be traced on {shape}: {error}"
+            ) from error
+        if train:  # auxiliary heads cost nothing in use, so no width of theirs is searched
             del record.ops[ops:]
             for weight in set(record.makers) - makers:
                 record.freeze(record.makers[weight][1], "is used in training only")
@@ -132,7 +135,8 @@ def layer_ops(model: nn.Module, graph: ChannelGraph, example_input: Tensor) -> t
     try:
         trace(to_meta(model), example, False, record)
     except Exception as error:
-        raise GraphError(f"the model cannot run at {graph.example_shape} -> {tuple(example.shape[1:])}: {error}") from error
+        shape = tuple(example.shape[1:])
+        raise GraphError(f"the model cannot run on images of shape {shape}: {error}") from error
     pairs = zip(graph.ops, record.ops, strict=True)
     return tuple(replace(op, coefficient=new.coefficient) for op, new in pairs)
 
@@ -152,7 +156,9 @@ def _fix_named(record: Trace, fixed) -> None:
         hit = [ids for layer, ids in record.makers.values() if f"{layer}.".startswith(f"{name}.")]
         if not hit:
             known = ", ".join(sorted({layer for layer, _ in record.makers.values()})[:8])
-            raise GraphError(f"fixed={name!r} names no layer that makes channels; layers are: {known}, …")
+            raise GraphError(
+                f"fixed={name!r} names no layer that makes channels; there are: {known}, …"
+            )
         for ids in hit:
             record.freeze(ids, "was fixed by the caller")
 
@@ -228,7 +234,7 @@ def _groups(record: Trace) -> tuple[list[ChannelGroup], dict[int, tuple[int, int
 
 
 def _parse(record: Trace, ids, place, groups) -> Axis | None:
-    """An axis as runs of whole groups in order, each channel repeated equally; None if it is not."""
+    """An axis as runs of whole groups in order, each channel repeated equally, or None."""
     spots = [place.get(record.find(i)) for i in ids]
     runs, i, n = [], 0, len(spots)
     while i < n:
@@ -255,9 +261,9 @@ def _misaligned(record: Trace, place, groups):
     """A blockwise layer whose blocks do not start where groups start, as (layer, ids)."""
     for layer, (block, ids) in record.blocks.items():
         axis = _parse(record, ids, place, groups)
-        if axis is None or any(r.repeat != 1 or r.length % block for r in axis):
-            if any(record.find(i) in place for i in ids):
-                return layer, ids
+        broken = axis is None or any(r.repeat != 1 or r.length % block for r in axis)
+        if broken and any(record.find(i) in place for i in ids):
+            return layer, ids
     return None
 
 
@@ -290,8 +296,12 @@ def _followers(record: Trace, groups, place) -> list[ChannelGroup]:
 
 
 def _frozen(record: Trace) -> dict[str, str]:
-    why = {layer: next(filter(None, map(record.held, ids)), None) for layer, ids in record.makers.values()}
-    return {layer: reason for layer, reason in why.items() if reason not in (None, OUTPUT)}
+    frozen = {}
+    for layer, ids in record.makers.values():
+        reason = next(filter(None, map(record.held, ids)), OUTPUT)
+        if reason != OUTPUT:
+            frozen[layer] = reason
+    return frozen
 
 
 def _tensor(model: nn.Module, name: str) -> Tensor:
@@ -332,113 +342,3 @@ def _fails(meta, graph, channels, example) -> str | None:
     except Exception as error:  # whatever the model raises is the answer
         return str(error).splitlines()[0]
     return None
-
-
-def resize(model: nn.Module, graph: ChannelGraph, channels, device=None) -> nn.Module:
-    """The same network at other widths: a plain module of the same class, not initialised.
-
-    Constructors are bypassed, so nothing rounds the widths. Resized running statistics are reset;
-    every other parameter is left to ``initialise`` or to the caller.
-
-    Args:
-        channels: channel count of every group of the graph, followers included.
-        device: where to put it; the model's own device by default.
-    """
-    shapes = {
-        name: tuple(graph.size(axis, channels) for axis in axes) for name, axes in graph.axes.items()
-    }
-    memo = {}
-    for name, p in model.named_parameters():
-        where = device or p.device
-        empty = torch.empty(shapes.get(name, p.shape), dtype=p.dtype, device=where)
-        memo[id(p)] = nn.Parameter(empty, p.requires_grad)
-    for name, b in model.named_buffers():
-        shape = shapes.get(name, tuple(b.shape))
-        new = torch.zeros(shape, dtype=b.dtype, device=device or b.device)
-        if name.endswith("running_var"):
-            new.fill_(1)
-        elif shape == tuple(b.shape) and not name.endswith(("running_mean", "num_batches_tracked")):
-            new = b.detach().clone().to(device or b.device)
-        memo[id(b)] = new
-    out = copy.deepcopy(model, memo)
-    for module in out.modules():
-        _set_sizes(module)
-    return out
-
-
-def _set_sizes(module: nn.Module) -> None:
-    """Make a layer's attributes agree with its parameters; forward() and repr() read them."""
-    weight = getattr(module, "weight", None)
-    if not isinstance(weight, Tensor):
-        return
-    if isinstance(module, nn.modules.conv._ConvNd):
-        o, i = (1, 0) if module.transposed else (0, 1)
-        if module.groups > 1:  # blocks keep their width, so their number follows the channels
-            module.groups = weight.shape[0] // (module.out_channels // module.groups)
-            module.out_channels = weight.shape[0]
-            module.in_channels = weight.shape[1] * module.groups
-        else:
-            module.out_channels, module.in_channels = weight.shape[o], weight.shape[i]
-    elif isinstance(module, nn.Linear):
-        module.out_features, module.in_features = weight.shape
-    elif isinstance(module, nn.modules.batchnorm._NormBase):
-        module.num_features = weight.shape[0]
-    elif isinstance(module, nn.LayerNorm) and len(module.normalized_shape) == 1:
-        module.normalized_shape = tuple(weight.shape)
-    elif isinstance(module, nn.GroupNorm):
-        module.num_channels = weight.shape[0]
-    elif isinstance(module, nn.PReLU):
-        module.num_parameters = weight.shape[0]
-
-
-def initialise(net: nn.Module, like: nn.Module, generator: torch.Generator | None = None) -> nn.Module:
-    """Fresh weights, by one rule for supernets and for networks trained from scratch.
-
-    Convolutions: He normal over the true fan-out (torchvision's choice; a depthwise filter counts
-    its own output only). Linear: normal with variance 1 / fan-in. Normalisation: 1 and 0. Biases: 0.
-    Any other parameter keeps the model's own values where its shape did not change, otherwise it is
-    filled from their mean and standard deviation.
-
-    Args:
-        net: network to fill, in place. like: the user's model, same parameter names.
-    Returns:
-        net.
-    """
-    done: set[int] = set()
-
-    def normal(p, std):
-        cpu = torch.empty(p.shape, dtype=torch.float32).normal_(0.0, std, generator=generator)
-        p.copy_(cpu)  # drawn on the CPU, so that a seed means the same on every device
-
-    with torch.no_grad():
-        for module in net.modules():
-            weight = getattr(module, "weight", None)
-            if not isinstance(weight, nn.Parameter) or id(weight) in done:
-                continue
-            if isinstance(module, nn.modules.conv._ConvNd):
-                positions = weight[0, 0].numel()
-                fan = module.out_channels * positions / module.groups
-                normal(weight, sqrt(2.0 / max(fan, 1)))
-            elif isinstance(module, nn.Linear):
-                normal(weight, sqrt(1.0 / max(weight.shape[1], 1)))
-            elif isinstance(module, (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)):
-                weight.fill_(1.0)
-            else:
-                continue
-            done.add(id(weight))
-            if isinstance(getattr(module, "bias", None), nn.Parameter):
-                module.bias.zero_()
-                done.add(id(module.bias))
-        source = dict(like.named_parameters())
-        for name, p in net.named_parameters():
-            if id(p) in done:
-                continue
-            old = source[name].detach()
-            if old.shape == p.shape:
-                p.copy_(old)
-            elif float(old.std()) == 0.0:
-                p.fill_(float(old.flatten()[0]))
-            else:
-                normal(p, float(old.std()))
-                p.add_(float(old.mean()))
-    return net

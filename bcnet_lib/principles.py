@@ -61,7 +61,7 @@ class _Windows:
         return count
 
     def complement(self, c: int, l: int, base: int = 1) -> int | None:
-        """The width that fills what ``c`` leaves free: ``total - c``, or None where that is no width.
+        """The width that fills what ``c`` leaves free: ``total - c``, or None if that is no width.
 
         Source: section 4.2 (complementary training, c̄ = l - c) and section 5.1 (BCNetV2).
 
@@ -159,7 +159,7 @@ class BCv2(BC):
             raise ValueError(f"BCv2 overlap must be 'exact' or 'paper', got {self.overlap!r}")
 
     def total(self, l: int, base: int = 1) -> int:
-        """Units in the supernet layer: ``l + base``, or ``l + base - 1`` for ``overlap="paper"``."""
+        """Units in the supernet layer: ``l + base``; ``l + base - 1`` for ``overlap="paper"``."""
         _check_layer(l, base)
         return int(l + base - (self.overlap == "paper"))
 

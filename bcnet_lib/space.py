@@ -68,8 +68,8 @@ class WidthSpace:
             common = gcd(*(g.width // g.multiple for g in groups))
             names = ", ".join(f"'{g.name}' ({g.width})" for g in odd[:5])
             raise WidthError(
-                f"K={K} does not divide the channels of {len(odd)} of {len(groups)} groups: {names}. "
-                f"K must divide {common} to divide them all; or leave exact=False"
+                f"K={K} does not divide the channels of {len(odd)} of {len(groups)} groups: "
+                f"{names}. K must divide {common} to divide them all; or leave exact=False"
             )
         return cls(K=int(K), base=np.array(bases, dtype=np.int64), graph=graph)
 
@@ -123,19 +123,18 @@ class WidthSpace:
                 f"'{self.groups[-1].name}'), got shape {a.shape}"
             )
         if a.dtype.kind not in "iu":
-            if a.dtype.kind == "f" and a.size and (whole := a == np.round(a)).all():
-                hint = " (the values are whole: convert them with .astype(int))"
-            else:
-                hint = ""
-            first = a[~whole].flat[0] if a.dtype.kind == "f" and a.size and not whole.all() else a.dtype
-            raise WidthError(f"widths are integer numbers of units, got {first}{hint}")
+            broken = a[a != np.round(a)] if a.dtype.kind == "f" else a
+            what = (
+                f"got {broken.flat[0]!r}" if broken.size else "got whole floats: use .astype(int)"
+            )
+            raise WidthError(f"widths are integer numbers of units, {what}")
         bad = np.argwhere((a < self.base) | (a > self.K))
         if len(bad):
             i = int(bad[0][-1])
             g = self.groups[i]
             raise WidthError(
-                f"width {a[tuple(bad[0])]} for group '{g.name}' is outside {self.base[i]}..{self.K} "
-                f"(units of {g.width / self.K:.4g} channels; the layer has {g.width})"
+                f"width {a[tuple(bad[0])]} for group '{g.name}' is outside {self.base[i]}.."
+                f"{self.K} (units of {g.width / self.K:.4g} channels; the layer has {g.width})"
             )
         return a.astype(np.int64)
 
@@ -156,7 +155,8 @@ class WidthSpace:
     def channels(self, c) -> np.ndarray:
         """Channel counts of width vectors: ``ceil(c l / K)``, in whole blocks; (L,) or (n, L)."""
         c = self.check(c)
-        return np.stack([_channels(c[..., i], g, self.K) for i, g in enumerate(self.groups)], axis=-1)
+        columns = [_channels(c[..., i], g, self.K) for i, g in enumerate(self.groups)]
+        return np.stack(columns, axis=-1)
 
     def all_channels(self, channels) -> np.ndarray:
         """Counts of every group of the graph from those of the searched ones; (…, L) -> (…, G).
@@ -180,7 +180,7 @@ class WidthSpace:
         return np.array([_channels(np.int64(t), g, self.K) for t, g in pairs])
 
     def build(self, model, c=None, *, channels=None, seed=None):
-        """A fresh plain network with these widths, newly initialised (see ``graph.initialise``).
+        """A fresh plain network with these widths, newly initialised (see ``resize.initialise``).
 
         Args:
             model: the model the space was made from (its weights are not used).
@@ -194,7 +194,7 @@ class WidthSpace:
         """
         import torch
 
-        from .graph import initialise, resize
+        from .resize import initialise, resize
 
         if (c is None) == (channels is None):
             raise WidthError("build needs either c (units) or channels, and not both")
@@ -210,7 +210,7 @@ class WidthSpace:
         for n, g in zip(a, self.groups, strict=True):
             if n < 1 or n % g.multiple:
                 raise WidthError(
-                    f"{n} channels for group '{g.name}': must be a positive multiple of {g.multiple}"
+                    f"{n} channels for group '{g.name}': not a positive multiple of {g.multiple}"
                 )
         return a.astype(np.int64)
 

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from .cost import CostTable
-from .graph import GraphError, initialise, resize
+from .graph import GraphError
 from .principles import WidthError
+from .resize import initialise, resize
 from .space import WidthSpace
 
 __all__ = ["Supernet"]
@@ -33,7 +34,7 @@ class Supernet(nn.Module):
     """Shared weights for every width of a space, under one sharing principle.
 
     The layers are widened by themselves where the principle needs more than the model has (BCv2:
-    ``K + base`` units). Weights start from ``graph.initialise``, whatever the model held.
+    ``K + base`` units). Weights start from ``resize.initialise``, whatever the model held.
 
     Args:
         model: the network to search, as the user wrote it; it is not changed.
@@ -94,7 +95,8 @@ class Supernet(nn.Module):
         place = {g.name: i for i, g in enumerate(space.groups)}
         counts = space.all_channels(space.channels(c))
         out = []
-        for g, n, total in zip(space.graph.groups, counts.tolist(), self.total.tolist(), strict=True):
+        rows = zip(space.graph.groups, counts.tolist(), self.total.tolist(), strict=True)
+        for g, n, total in rows:
             i = place[g.follows or g.name]
             units = self.units[i]
             start, stop = self.principle.paths(int(c[i]), space.K, int(space.base[i]))[path]
@@ -121,11 +123,13 @@ class Supernet(nn.Module):
     def _cut(self, tensor: Tensor, axes, windows) -> Tensor:
         """The part of a shared tensor that a path uses: a view where the axes allow it."""
         index = [_ranges(axis, windows, self.total) for axis in axes]
+        if all(r == [(0, n)] for r, n in zip(index, tensor.shape, strict=True)):
+            return tensor
         if all(len(r) == 1 for r in index):
             part = tensor[tuple(slice(*r[0]) for r in index)]
             # matrix products choose their kernel by stride, and another one rounds differently
             return part.contiguous() if part.dim() == 2 else part
-        for d, ranges in enumerate(index):  # several stretches: concatenated inputs, wrapped windows
+        for d, ranges in enumerate(index):  # several stretches: concatenations, wrapped windows
             pieces = [tensor.narrow(d, a, b - a) for a, b in ranges]
             tensor = pieces[0] if len(pieces) == 1 else torch.cat(pieces, d)
         return tensor
@@ -143,7 +147,8 @@ class Supernet(nn.Module):
         """
         shape = self.space.graph.example_shape
         if x.dim() != len(shape) + 1 or x.shape[1] != shape[0]:
-            raise ValueError(f"images must be (B, {', '.join(map(str, shape))}), got {tuple(x.shape)}")
+            want = ", ".join(map(str, shape))
+            raise ValueError(f"images must be (B, {want}), got {tuple(x.shape)}")
         windows = self.windows(c, path)
         placed, sizes = [], []
         try:
@@ -154,7 +159,7 @@ class Supernet(nn.Module):
             for module in self._sized:
                 sizes.append(_fit(module))
             return self.net(x)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             if tuple(x.shape[1:]) != shape:
                 raise ValueError(
                     f"the space was made at image size {shape}, and the model cannot take "
@@ -194,7 +199,8 @@ class Supernet(nn.Module):
         axes = self.space.graph.axes
         with torch.no_grad():
             for name, t in [*plain.named_parameters(), *plain.named_buffers()]:
-                t.copy_(self._cut(shared[name], axes[name], windows) if name in axes else shared[name])
+                whole = shared[name]
+                t.copy_(self._cut(whole, axes[name], windows) if name in axes else whole)
         for name in self._tracked:
             _restore_statistics(plain.get_submodule(name))
         if batches is not None:

@@ -9,36 +9,37 @@ dropped together. Parameters get ids too, one vector per axis, merged with the c
 ``graph.py`` turns the merged ids into coupled groups. Nothing is computed and no weight is read.
 """
 
-from dataclasses import dataclass, field
 from math import prod
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
 
-FIXED = 0  # the id of every channel that must stay: image, classes, and what has no rule
-NEUTRAL = -1  # carries no channel: maps of one channel broadcast over all, constants
+from .ids import FIXED, NEUTRAL, OUTPUT, Op, Trace, Use
 
 _CONV = {"conv1d", "conv2d", "conv3d"}
 _CONV_T = {"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}
 _BINARY = {
     *("add", "sub", "rsub", "mul", "div", "truediv", "true_divide", "maximum", "minimum"),
-    *("addcmul", "lerp", "where", "pow", "multiply", "subtract", "divide", "eq", "gt", "lt", "ge", "le"),
+    *("addcmul", "lerp", "where", "pow", "multiply", "subtract", "divide"),
+    *("eq", "gt", "lt", "ge", "le"),
 }
 _UNARY = {
     *("relu", "relu6", "hardtanh", "sigmoid", "silu", "hardswish", "hardsigmoid", "gelu", "tanh"),
-    *("leaky_relu", "elu", "selu", "celu", "softplus", "softsign", "mish", "logsigmoid", "hardshrink"),
+    *("leaky_relu", "elu", "selu", "celu", "softplus", "softsign", "mish", "logsigmoid"),
     *("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout"),
     *("clone", "contiguous", "detach", "to", "type", "float", "half", "bfloat16", "double", "cpu"),
     *("neg", "abs", "exp", "log", "sqrt", "rsqrt", "square", "clamp", "clip", "erf", "sign"),
-    *("softmax", "log_softmax", "normalize", "requires_grad", "type_as", "threshold", "_to_copy"),
-    *("local_response_norm", "positive", "reciprocal", "round", "floor", "nan_to_num", "masked_fill"),
+    *("softmax", "log_softmax", "normalize", "requires_grad", "type_as", "threshold", "to_copy"),
+    *("local_response_norm", "positive", "reciprocal", "round", "floor", "nan_to_num"),
+    *("masked_fill", "hardshrink"),
 }
 _SPATIAL = {
     *("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
     *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "lp_pool2d"),
     *("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"),
-    *("boolean_dispatch", "fn", "_max_pool2d", "interpolate", "upsample", "grid_sample"),
+    *("max_pool2d_with_indices", "interpolate", "upsample"),
 }
 _VIEW = {
     *("flatten", "reshape", "view", "permute", "transpose", "unsqueeze", "squeeze", "expand"),
@@ -47,79 +48,9 @@ _VIEW = {
     *("split_with_sizes", "tensor_split", "ravel", "view_as", "reshape_as", "pixel_shuffle"),
     *("pixel_unshuffle", "channel_shuffle", "broadcast_to", "repeat_interleave", "t", "swapdims"),
 }
-_ID_VIEW = {"getitem": "__getitem__", "view": "reshape", "view_as": "reshape_as"}  # ids are expanded
+# ids are expanded tensors, which view() refuses
+_ID_VIEW = {"getitem": "__getitem__", "view": "reshape", "view_as": "reshape_as"}
 _REDUCE = {"mean", "sum", "amax", "amin", "max", "min", "var", "std", "logsumexp", "prod"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Op:
-    """One convolution or linear layer as it was called: what its multiply-accumulates depend on.
-
-    Per image, MACs = coefficient x |out| x |inner|, where ``inner`` is the input axis of the weight
-    (constant for depthwise and blockwise convolutions).
-    """
-
-    layer: str
-    weight: str
-    coefficient: int  # kernel positions x output positions
-    grouped: bool
-
-
-@dataclass
-class Use:
-    """Ids that meet at one weight; raw (not yet merged), for finding gates."""
-
-    layer: str
-    inputs: list[int]
-    outputs: list[int]
-
-
-@dataclass
-class Trace:
-    """What a traced forward pass leaves: ids of every parameter axis, and how they merged."""
-
-    parent: list[int] = field(default_factory=lambda: [FIXED])
-    axes: dict[str, dict[int, list[int]]] = field(default_factory=dict)  # tensor name -> dim -> ids
-    makers: dict[str, tuple[str, list[int]]] = field(default_factory=dict)  # weight -> (layer, ids)
-    ops: list[Op] = field(default_factory=list)
-    uses: list[Use] = field(default_factory=list)
-    gates: set[int] = field(default_factory=set)  # ids of channels that gate others (SE)
-    frozen: dict[int, str] = field(default_factory=lambda: {FIXED: "meets channels that stay"})
-    blocks: dict[str, tuple[int, list[int]]] = field(default_factory=dict)  # layer -> (block, ids)
-
-    def fresh(self, n: int) -> list[int]:
-        start = len(self.parent)
-        self.parent.extend(range(start, start + n))
-        return list(range(start, start + n))
-
-    def find(self, i: int) -> int:
-        parent = self.parent
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    def union(self, a: list[int], b: list[int]) -> None:
-        for i, j in zip(a, b, strict=True):
-            if i == NEUTRAL or j == NEUTRAL:
-                continue
-            low, high = sorted((self.find(i), self.find(j)))
-            if low != high:
-                self.parent[high] = low
-                if high in self.frozen:
-                    self.frozen.setdefault(low, self.frozen.pop(high))
-
-    def freeze(self, ids, reason: str) -> None:
-        for i in ids:
-            if i != NEUTRAL:
-                self.frozen.setdefault(self.find(i), reason)
-
-    def held(self, i: int) -> str | None:
-        """Why the channel cannot be dropped; None if it can."""
-        return None if i == NEUTRAL else self.frozen.get(self.find(i))
-
-
-OUTPUT = "is an output of the model"
 
 
 def trace(meta: nn.Module, example: Tensor, train: bool, into: Trace) -> None:
@@ -172,7 +103,7 @@ class _Carry(TorchFunctionMode):
 
     def _parameter_ids(self, t: Tensor) -> Tensor:
         wide = [d for d, n in enumerate(t.shape) if n > 1]
-        if len(wide) != 1:  # a scalar has no channel; a table of several axes has no rule as operand
+        if len(wide) != 1:  # a scalar has no channel; a table of several axes has no rule
             return torch.full((1,) * t.dim(), FIXED if wide else NEUTRAL).expand(t.shape)
         shape = [1] * t.dim()
         shape[wide[0]] = -1
@@ -198,10 +129,9 @@ class _Carry(TorchFunctionMode):
                 ok = self._conv(*_bind(args, kwargs, "input weight bias"), out, name in _CONV_T)
             elif name == "linear":
                 ok = self._linear(*_bind(args, kwargs, "input weight bias"), out)
-            elif name == "batch_norm":
-                ok = self._norm(_bind(args, kwargs, "input running_mean running_var weight bias"), 1, out)
-            elif name == "instance_norm":
-                ok = self._norm(_bind(args, kwargs, "input running_mean running_var weight bias"), 1, out)
+            elif name in ("batch_norm", "instance_norm"):
+                names = "input running_mean running_var weight bias"
+                ok = self._norm(_bind(args, kwargs, names), 1, out)
             elif name == "group_norm":
                 ok = self._group_norm(*_bind(args, kwargs, "input num_groups weight bias"), out)
             elif name == "layer_norm":
@@ -222,8 +152,6 @@ class _Carry(TorchFunctionMode):
                 ok = self._reduce(inputs, _bind(args, kwargs, "input dim")[1], outs)
             elif name in _VIEW:
                 ok = self._view(name, args, kwargs, inputs, out)
-            elif name in ("size", "dim", "numel", "zeros_like", "ones_like", "empty_like", "new_empty"):
-                ok = True  # makes nothing that carries channels
             else:
                 ok = False
         except (RuntimeError, IndexError, TypeError, ValueError, KeyError):
@@ -275,7 +203,7 @@ class _Carry(TorchFunctionMode):
             record.union(self.axis(bias, 0), made)
         moving = x if transposed else out  # the side whose positions the kernel visits
         positions = prod(weight.shape[2:]) * prod(moving.shape[2:])
-        self._finish(layer, weight, came, made, out, 1, positions, groups > 1)
+        self._finish(layer, weight, came, made, out, 1, positions)
         return True
 
     def _linear(self, x, weight, bias, out) -> bool:
@@ -291,14 +219,14 @@ class _Carry(TorchFunctionMode):
         if bias is not None:
             self.record.union(self.axis(bias, 0), made)
         positions = out.numel() // (out.shape[0] * out.shape[-1])
-        self._finish(layer, weight, came, made, out, out.dim() - 1, positions, False)
+        self._finish(layer, weight, came, made, out, out.dim() - 1, positions)
         return True
 
-    def _finish(self, layer, weight, came, made, out, dim, coefficient, grouped):
+    def _finish(self, layer, weight, came, made, out, dim, coefficient):
         """Note one weighted layer: who meets whom (for gates), its MACs, and the ids it made."""
         self.record.uses.append(Use(layer, came, made))
         name = self.names[id(weight)]
-        self.record.ops.append(Op(layer=layer, weight=name, coefficient=coefficient, grouped=grouped))
+        self.record.ops.append(Op(layer=layer, weight=name, coefficient=coefficient))
         shape = [1] * out.dim()
         shape[dim] = -1
         self.tag(out, torch.tensor(made).view(shape).expand(out.shape))
@@ -323,7 +251,7 @@ class _Carry(TorchFunctionMode):
         if not self._norm([x, weight, bias], 1, out):
             return False
         if num_groups > 1:  # every normalisation group must keep the same number of channels
-            layer = self._layer(weight) if weight is not None else f"group_norm {len(self.record.blocks)}"
+            layer = "a group_norm without weights" if weight is None else self._layer(weight)
             self.record.blocks[layer] = (num_groups, self._channels(x, 1))
         return True
 
@@ -342,7 +270,8 @@ class _Carry(TorchFunctionMode):
                 return False
         if name == "mul" and len(known) == 2:
             small, large = sorted(known, key=lambda t: t.numel())
-            if small.dim() == large.dim() > 2 and small.shape[1] == large.shape[1] and small.numel() < large.numel():
+            images = small.dim() == large.dim() > 2 and small.shape[1] == large.shape[1]
+            if images and small.numel() < large.numel():
                 self.record.gates.update(i for i in _unique(self.ids(small)) if i > 0)
         result = self.ids(known[0]).expand(torch.broadcast_shapes(known[0].shape, out.shape))
         for t in known[1:]:
@@ -352,7 +281,7 @@ class _Carry(TorchFunctionMode):
         return True
 
     def _meet(self, a: Tensor, b: Tensor) -> Tensor:
-        """Merge the ids of two broadcast tensors. A single channel spread over many is only frozen."""
+        """Merge the ids of two broadcast tensors; one channel spread over many is only frozen."""
         a0, b0 = _squeeze_pair(a, b)
         pairs = torch.stack([a0.reshape(-1), b0.reshape(-1)])  # (2, n)
         left, right = torch.unique(pairs, dim=1).tolist()
@@ -382,7 +311,8 @@ class _Carry(TorchFunctionMode):
                 shape[d] = out.shape[d]
                 ids = ids.narrow(d, 0, 1).expand(shape)
             else:  # channels are padded: the new ones are constants and stay
-                ids = nn.functional.pad(ids.contiguous(), [0] * (2 * k) + list(pad[2 * k : 2 * k + 2]), value=FIXED)
+                here = [0] * (2 * k) + list(pad[2 * k : 2 * k + 2])
+                ids = nn.functional.pad(ids.contiguous(), here, value=FIXED)
         self.tag(out, ids)
         return True
 
@@ -422,15 +352,15 @@ class _Carry(TorchFunctionMode):
 def _name(func) -> str:
     """The bare name of an operation: add for torch.add, Tensor.add_, __iadd__ and __radd__."""
     name = getattr(func, "__name__", str(func)).strip("_")
-    return name[1:] if name[:1] in ("i", "r") and name[1:] in ("add", "sub", "mul", "truediv") else name
+    return name[1:] if name[1:] in ("add", "sub", "mul", "truediv") else name
 
 
 def _tensors(tree) -> list[Tensor]:
-    return [t for t in torch.utils._pytree.tree_leaves(tree) if isinstance(t, Tensor)]
+    return [t for t in tree_leaves(tree) if isinstance(t, Tensor)]
 
 
 def _replace(tree, swap):
-    return torch.utils._pytree.tree_map(lambda t: swap.get(id(t), t) if isinstance(t, Tensor) else t, tree)
+    return tree_map(lambda t: swap.get(id(t), t) if isinstance(t, Tensor) else t, tree)
 
 
 def _bind(args, kwargs, names: str) -> list:
