@@ -53,6 +53,11 @@ table.bcnet thead th{border-bottom-width:2px}
 table.bcnet tbody th{font-weight:400}
 table.bcnet .num{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 table.bcnet .verdict{white-space:nowrap;font-weight:600}
+table.bcnet p{margin:0 0 .3em}
+table.bcnet td code{overflow-wrap:anywhere;white-space:normal}
+table.bcnet th code{white-space:normal}
+.bd-content div.cell_output .text_html:has(table.bcnet)
+{background:none!important;color:inherit!important;padding:0}
 table.bcnet .note{opacity:.85;font-size:.92em}
 table.bcnet tr{scroll-margin-top:5rem}
 table.bcnet tr:target{outline:2px solid #0072B2}
@@ -238,13 +243,16 @@ class Claim:
 
     def cells(self) -> str:
         """The row as HTML."""
-        note = f'<br><span class="note">{escape(self.note)}</span>' if self.note else ""
-        evidence = "<br>".join(f"<code>{escape(e.split('::')[-1])}</code>" for e in self.evidence)
+        said = [f"<p>{_badge(self.verdict)}</p><p>{escape(self.statement)}</p>"]
+        if self.note:
+            said.append(f'<p class="note">{escape(self.note)}</p>')
+        if self.evidence:
+            names = ", ".join(f"<code>{escape(e.split('::')[-1])}</code>" for e in self.evidence)
+            said.append(f'<p class="note">Evidence: {names}</p>')
         return (
             f'<tr id="claim-{self.id}"><th scope="row"><a href="#claim-{self.id}">'
-            f"<code>{self.id}</code></a></th><td>{escape(self.statement)}{note}</td>"
-            f"<td>{escape(self.place)}</td><td>{_badge(self.verdict)}</td>"
-            f"<td>{evidence or '–'}</td></tr>"
+            f"<code>{self.id}</code></a><br>{escape(self.place)}</th>"
+            f"<td>{''.join(said)}</td></tr>"
         )
 
 
@@ -346,7 +354,7 @@ class Ledger:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        head = ["claim", "what it says", "in the paper", "verdict so far", "evidence"]
+        head = ["claim, in the paper", "verdict so far, what it says, evidence"]
         return _html(f"The {len(self)} claims", head, (c.cells() for c in self.claims))
 
 

@@ -7,8 +7,8 @@
   const PRINCIPLES = {
     UA: { label: "UA", color: "#D55E00" },
     BC: { label: "BC", color: "#0072B2" },
-    BCv2: { label: "BCNetV2, l + l\u209b units", color: "#009E73" },
-    "BCv2-paper": { label: "BCNetV2, units of Eq. 20", color: "#009E73" },
+    BCv2: { label: "BCNetV2", color: "#009E73" },
+    "BCv2-paper": { label: "BCNetV2 by Eq. 20", color: "#009E73" },
     Cyclic: { label: "Cyclic", color: "#CC79A7" },
   };
 
