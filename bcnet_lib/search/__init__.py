@@ -1,0 +1,9 @@
+"""Searches for widths within a budget of MACs, under the shared weights of a supernet."""
+
+from .budget import BudgetError
+from .evolution import evolve
+from .random import random_search
+from .result import SearchResult
+from .uniform import uniform
+
+__all__ = ["BudgetError", "SearchResult", "evolve", "random_search", "uniform"]

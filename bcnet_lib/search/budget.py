@@ -1,0 +1,131 @@
+"""Budgets of MACs: is there a network within one, and random widths that are."""
+
+import math
+import warnings
+from numbers import Real
+
+import numpy as np
+
+__all__ = ["BudgetError", "check_budget", "draw_within", "shrink_within", "widen_within"]
+
+
+class BudgetError(ValueError):
+    """A budget that no network of the space meets, or that is no number of MACs."""
+
+
+def check_budget(space, cost, budget) -> None:
+    """Check that some network of the space costs at most ``budget`` MACs.
+
+    Raises:
+        BudgetError: if the budget is no positive number, or below the narrowest network.
+    Warns:
+        UserWarning: if the whole network is within the budget, so that it binds nothing.
+    """
+    if not isinstance(budget, Real) or isinstance(budget, bool) or not budget > 0:
+        raise BudgetError(f"budget must be a positive number of MACs, got {budget!r}")
+    least, most = cost.macs(space.narrowest), cost.macs(space.full)
+    if budget < least:
+        raise BudgetError(
+            f"a budget of {millions(budget)} is below the narrowest network of this space, "
+            f"{millions(least)} (all {space.L} groups at their smallest width): raise the budget, "
+            "or make the space with a smaller base"
+        )
+    if budget >= most:
+        warnings.warn(
+            f"a budget of {millions(budget)} holds the whole network, {millions(most)}: it keeps "
+            "no width out",
+            stacklevel=3,
+        )
+
+
+def millions(macs) -> str:
+    """'300.8 M MACs'."""
+    return f"{macs / 1e6:,.4g} M MACs"
+
+
+def draw_within(space, cost, budget, rng, n: int, max_draws: int = 1_000_000) -> np.ndarray:
+    """n distinct widths, uniform over all widths within the budget, by rejection.
+
+    Args:
+        space: ``WidthSpace``. cost: ``CostTable``. budget: MACs. rng: NumPy generator.
+        n: how many. max_draws: uniform draws after which to give up.
+    Returns:
+        int64 (n, L).
+    Raises:
+        BudgetError: if ``max_draws`` draws hold fewer than n; says how many were accepted.
+    """
+    found: dict[bytes, np.ndarray] = {}
+    drawn = accepted = 0
+    while drawn < max_draws:
+        C = space.sample(rng, min(16_384, max_draws - drawn))  # (m, L)
+        inside = C[cost.macs(C) <= budget]
+        drawn, accepted = drawn + len(C), accepted + len(inside)
+        for c in inside:
+            found.setdefault(c.tobytes(), c)
+            if len(found) == n:
+                return np.stack(list(found.values()))
+        if len(found) == space.size:
+            break  # there are no more
+    raise BudgetError(
+        f"only {len(found):,} of the {n:,} widths asked for were found within "
+        f"{millions(budget)}: {accepted:,} of {drawn:,} uniform draws fit (share "
+        f"{accepted / drawn:.1e}). Raise the budget, ask for fewer widths, allow more draws "
+        f"(max_draws={max_draws:,}), or use evolve, which needs no draws to fit"
+    )
+
+
+def shrink_within(space, cost, budget, C: np.ndarray, rng) -> np.ndarray:
+    """Make widths fit: while one is over the budget, a random group of it takes its next width.
+
+    Not uniform over the widths within the budget; rows that fit are kept as they are.
+
+    Args:
+        C: (n, L) widths out of ``space.candidates``.
+    Returns:
+        (n, L), every row within a budget that ``check_budget`` has passed.
+    """
+    C = C.copy()
+    over = np.flatnonzero(cost.macs(C) > budget)
+    while len(over):
+        groups = _pick(C[over] > space.narrowest, rng)
+        C[over] = _step(space, C[over], groups, -1)
+        over = over[cost.macs(C[over]) > budget]
+    return C
+
+
+def widen_within(space, cost, budget, C: np.ndarray, rng) -> np.ndarray:
+    """Use the budget up: widen random groups, a width at a time, while the row still fits.
+
+    Args:
+        C: (n, L) widths out of ``space.candidates``, within the budget.
+    Returns:
+        (n, L), rows that no single step could widen further.
+    """
+    C = C.copy()
+    free = space.full > C  # (n, L); a step that does not fit once never will, as the rest grows
+    while len(rows := np.flatnonzero(free.any(axis=1))):
+        groups = _pick(free[rows], rng)
+        wider = _step(space, C[rows], groups, +1)
+        fits = cost.macs(wider) <= budget
+        C[rows[fits]] = wider[fits]
+        free[rows, groups] = fits & (C[rows, groups] < space.K)
+    return C
+
+
+def _pick(allowed: np.ndarray, rng) -> np.ndarray:
+    """A random allowed column of each row; (n, L) bool -> (n,)."""
+    return (allowed * (1 - rng.random(allowed.shape))).argmax(axis=1)
+
+
+def _step(space, C: np.ndarray, groups: np.ndarray, by: int) -> np.ndarray:
+    """Rows of C with one group each moved to a neighbouring candidate."""
+    C = C.copy()
+    for row, group in enumerate(groups):
+        candidates = space.candidates[group]
+        C[row, group] = candidates[np.searchsorted(candidates, C[row, group]) + by]
+    return C
+
+
+def is_finite(score) -> bool:
+    """Whether a score can be compared."""
+    return isinstance(score, Real) and math.isfinite(score)

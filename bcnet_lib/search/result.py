@@ -1,0 +1,111 @@
+"""What a search returns: the best width, the Pareto front, and every width it scored."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from .budget import is_finite, millions
+
+__all__ = ["Scores", "SearchResult", "pareto_front"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SearchResult:
+    """A search's outcome; every width in it is within the budget."""
+
+    best: np.ndarray
+    """int64 (L,), the width of the highest score; of several, the one of fewest MACs."""
+    score: float
+    """Score of ``best`` (accuracy on the search-validation split, unless a score was given)."""
+    macs: int
+    """MACs of ``best``."""
+    front: pd.DataFrame
+    """Widths that no other scored one beats in score and MACs: c1 … cL, score, macs, by macs."""
+    history: pd.DataFrame
+    """Every scored width in order: generation, c1 … cL, score, macs."""
+    evaluations: int
+    """Number of different widths scored."""
+
+    def trace(self) -> pd.DataFrame:
+        """Best score so far, a row a generation: generation, evaluations, best."""
+        best = self.history.score.cummax()
+        last = self.history.groupby("generation").tail(1).index
+        columns = {"generation": self.history.generation[last], "evaluations": last + 1}
+        return pd.DataFrame(columns | {"best": best[last]}).reset_index(drop=True)
+
+    def __repr__(self) -> str:
+        return (
+            f"SearchResult(score={self.score:.4f}, {millions(self.macs)}, "
+            f"best={self.best.tolist()}, {self.evaluations:,} evaluations, "
+            f"{len(self.front)} on the front)"
+        )
+
+
+def pareto_front(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows that no other row beats (score at least as high, macs at most as many), by macs.
+
+    Of rows with the same score and macs, the first stays.
+    """
+    table = table.sort_values(["macs", "score"], ascending=[True, False], kind="stable")
+    before = (
+        table.score.astype(float).cummax().shift(fill_value=-np.inf)
+    )  # best among those of fewer macs
+    return table[table.score > before].reset_index(drop=True)
+
+
+@dataclass(eq=False)
+class Scores:
+    """Scores of widths, each computed once, in the order in which a search asked for them."""
+
+    score: object
+    """callable (L,) widths -> number, larger is better."""
+    known: dict[tuple, float] = field(default_factory=dict)
+    """Scores from an earlier, interrupted run; used instead of computing them again."""
+    asked: dict[tuple, tuple[int, int]] = field(default_factory=dict)
+    """Widths this search asked for: (generation, macs)."""
+
+    def __call__(self, c: np.ndarray, macs: int, generation: int = 0) -> float:
+        """Score of one width.
+
+        Raises:
+            ValueError: if the score is no finite number.
+        """
+        key = tuple(int(w) for w in c)
+        if key not in self.known:
+            value = self.score(np.array(key, dtype=np.int64))
+            if not is_finite(value):
+                raise ValueError(f"the score of widths {list(key)} is {value!r}, no finite number")
+            self.known[key] = float(value)
+        self.asked.setdefault(key, (generation, int(macs)))
+        return self.known[key]
+
+    def result(self) -> SearchResult:
+        """The search's outcome so far."""
+        C = np.array(list(self.asked), dtype=np.int64)  # (n, L)
+        generation, macs = np.array(list(self.asked.values())).T
+        history = pd.DataFrame(C, columns=[f"c{i + 1}" for i in range(C.shape[1])])
+        history["score"] = [self.known[key] for key in self.asked]
+        history["macs"] = macs
+        front = pareto_front(history)
+        best = front.iloc[-1]  # the highest score is the front's end
+        history.insert(0, "generation", generation)
+        return SearchResult(
+            best=front.iloc[-1, : C.shape[1]].to_numpy(dtype=np.int64),
+            score=float(best.score),
+            macs=int(best.macs),
+            front=front,
+            history=history,
+            evaluations=len(history),
+        )
+
+
+def make_score(net, data, split, batch_size, score):
+    """The score a search maximises: the given one, or the supernet's accuracy (Eq. 12)."""
+    if score is not None:
+        return score
+    from ..evaluate import evaluate
+
+    images = getattr(data, split) if isinstance(split, str) else split
+    images = images.to(next(net.parameters()).device)
+    return lambda c: evaluate(net, c, images, batch_size=batch_size)
