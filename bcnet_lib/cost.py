@@ -1,6 +1,6 @@
 """Exact cost of many widths at once: multiply-accumulates and parameters.
 
-Every weighted layer costs ``coefficient x |out axis| x |in axis|``, and an axis is a sum of channel
+Every weighted layer costs ``coefficient x size(out axis) x size(in axis)``, and an axis is a sum of channel
 counts. So all MACs of a network are one quadratic form in the sizes of its distinct axes, and a
 hundred thousand width vectors are two matrix products. Counts are exact integers.
 

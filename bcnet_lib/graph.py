@@ -60,7 +60,7 @@ Axis = tuple[Run, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class LayerOp:
-    """One weighted layer: per image, MACs = coefficient x |out| x |inner| (x block for grouped)."""
+    """One weighted layer: per image, MACs = coefficient x size(out) x size(inner)."""
 
     layer: str
     coefficient: int
@@ -112,7 +112,8 @@ def discover(model: nn.Module, example_input: Tensor, fixed=(), strict=False) ->
             for weight in set(record.makers) - makers:
                 record.freeze(record.makers[weight][1], "is used in training only")
     _fix_named(record, fixed)
-    graph = _trial(model, meta, record, _assemble(record, meta, tuple(example.shape[1:])), example)
+    graph = _assemble(record, meta, tuple(example.shape[1:]))
+    graph = _trial(type(model).__name__, meta, record, graph, example)
     if strict and graph.frozen:
         lines = "\n  ".join(f"'{layer}' {why}" for layer, why in graph.frozen.items())
         raise GraphError(f"strict=True, and these layers cannot change width:\n  {lines}")
@@ -188,19 +189,15 @@ def _assemble(record: Trace, meta: nn.Module, example_shape) -> ChannelGraph:
     multiples = _multiples(record, place)
     groups = [replace(g, multiple=multiples.get(i, 1)) for i, g in enumerate(groups)]
     groups = _followers(record, groups, place)
-    ops = tuple(
-        LayerOp(
-            layer=op.layer,
-            coefficient=op.coefficient,
-            out=axes[op.weight][0],
-            inner=axes[op.weight][1],
-        )
-        for op in record.ops
-    )
+    one = (Run(None, 1),)
+    ops = []
+    for op in record.ops:
+        out, inner = (one, one) if op.weight is None else axes[op.weight][:2]
+        ops.append(LayerOp(layer=op.layer, coefficient=op.coefficient, out=out, inner=inner))
     return ChannelGraph(
         groups=tuple(groups),
         axes=axes,
-        ops=ops,
+        ops=tuple(ops),
         frozen=_frozen(record),
         example_shape=example_shape,
     )
@@ -287,12 +284,13 @@ def _followers(record: Trace, groups, place) -> list[ChannelGroup]:
                 gated_by.setdefault(g, set()).update(target)
         else:
             plain |= readers
-    out = list(groups)
-    for g, targets in gated_by.items():
-        target = next(iter(targets))
-        if g not in plain and len(targets) == 1 and target is not None and target != g:
-            out[g] = replace(groups[g], follows=groups[target].name)
-    return out
+    follows = {g: t for g, (t, *more) in gated_by.items() if g not in plain and not more}
+    return [
+        group
+        if (t := follows.get(g)) is None or t == g or t in follows  # nothing, or no leader
+        else replace(group, follows=groups[t].name)
+        for g, group in enumerate(groups)
+    ]
 
 
 def _frozen(record: Trace) -> dict[str, str]:
@@ -310,7 +308,7 @@ def _tensor(model: nn.Module, name: str) -> Tensor:
 
 
 # -- other widths ---------------------------------------------------------------------------
-def _trial(model, meta, record: Trace, graph: ChannelGraph, example: Tensor) -> ChannelGraph:
+def _trial(model: str, meta, record, graph: ChannelGraph, example: Tensor) -> ChannelGraph:
     """Run the model smaller and larger on the meta device: finds sizes written into forward()."""
     shrunk = [_scaled(g, (4 + i % 3) / 8) for i, g in enumerate(graph.groups)]
     if error := _fails(meta, graph, shrunk, example):
@@ -324,7 +322,7 @@ def _trial(model, meta, record: Trace, graph: ChannelGraph, example: Tensor) -> 
                     if layer in graph.groups[g].layers:
                         record.freeze(ids, f"cannot shrink: {why}")
         if keep == full:
-            raise GraphError(f"{type(model).__name__} cannot change width: {error}")
+            raise GraphError(f"{model} cannot change width: {error}")
         graph = _assemble(record, meta, graph.example_shape)
     grown = [_scaled(g, (10 + i % 3) / 8) for i, g in enumerate(graph.groups)]
     return replace(graph, grow_error=_fails(meta, graph, grown, example))

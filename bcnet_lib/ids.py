@@ -13,13 +13,13 @@ OUTPUT = "is an output of the model"
 class Op:
     """One convolution or linear layer as it was called: what its multiply-accumulates depend on.
 
-    Per image, MACs = coefficient x |out| x |inner|, where ``inner`` is the input axis of the weight
+    Per image, MACs = coefficient x size(out) x size(inner), where ``inner`` is the input axis of the weight
     (constant for depthwise and blockwise convolutions).
     """
 
     layer: str
-    weight: str
     coefficient: int  # kernel positions x output positions
+    weight: str | None = None  # None: a computed weight, whose sizes are in the coefficient
 
 
 @dataclass

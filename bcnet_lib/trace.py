@@ -165,6 +165,10 @@ class _Carry(TorchFunctionMode):
                 self.record.freeze(_unique(ids[1]), f"goes through '{name}', which has no rule")
         for t in outs:
             self.tag(t, torch.full((1,) * t.dim(), FIXED).expand(t.shape))
+        if name in _CONV or name == "linear":  # its weight is computed, so all its sizes stay
+            weight, out = inputs[1], outs[0]
+            macs = weight[0].numel() * out.numel() // out.shape[0]
+            self.record.ops.append(Op(layer=f"{name} {tuple(weight.shape)}", coefficient=macs))
 
     # -- layers with weights ----------------------------------------------------------------
     def _channels(self, t: Tensor, dim: int) -> list[int] | None:
@@ -239,7 +243,7 @@ class _Carry(TorchFunctionMode):
         channels = self._channels(x, dim)
         if channels is None:
             return False
-        for v in vectors[: len(tensors) - 1]:
+        for v in vectors:
             if isinstance(v, Tensor):
                 if id(v) not in self.names:
                     return False
