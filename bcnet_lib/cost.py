@@ -1,8 +1,8 @@
 """Exact cost of many widths at once: multiply-accumulates and parameters.
 
-Every weighted layer costs ``coefficient x size(out axis) x size(in axis)``, and an axis is a sum of channel
-counts. So all MACs of a network are one quadratic form in the sizes of its distinct axes, and a
-hundred thousand width vectors are two matrix products. Counts are exact integers.
+Every weighted layer costs ``coefficient x size(out axis) x size(in axis)``, and an axis is a sum of
+channel counts. So all MACs of a network are one quadratic form in the sizes of its distinct axes,
+and a hundred thousand width vectors are two matrix products. Counts are exact integers.
 
 The paper's FLOPs are these MACs: convolutions and linear layers, without biases, normalisation,
 activations and pooling.

@@ -13,8 +13,8 @@ OUTPUT = "is an output of the model"
 class Op:
     """One convolution or linear layer as it was called: what its multiply-accumulates depend on.
 
-    Per image, MACs = coefficient x size(out) x size(inner), where ``inner`` is the input axis of the weight
-    (constant for depthwise and blockwise convolutions).
+    Per image, MACs = coefficient x size(out) x size(inner), where ``inner`` is the input axis of
+    the weight (constant for depthwise and blockwise convolutions).
     """
 
     layer: str
