@@ -96,6 +96,9 @@ def test_plain_networks_are_measured_with_running_statistics(data):
     whole = accuracy(net, data.test)
     assert net.training and 0.1 < whole < 1
     assert whole == accuracy(net, data.test, batch_size=1)
+    with torch.no_grad():
+        right = net.eval()(data.test.x).argmax(1) == data.test.y
+    assert whole == int(right.sum()) / 449
 
 
 def test_bad_input_is_refused_by_name(trained, data):

@@ -189,6 +189,7 @@ def test_random_search_can_ask_for_every_width_there_is():
     budget = net.cost.macs(net.space.full) * 0.5
     inside = net.cost.macs(everything(net.space)) <= budget
     result = quiet(random_search, net, None, budget=budget, n=int(inside.sum()))
+    assert result.evaluations == inside.sum()
     assert result.score == gain(everything(net.space)[inside]).max()
 
 
@@ -227,6 +228,16 @@ def test_evolution_comes_within_a_hundredth_of_the_optimum(share):
     assert all(f.evaluations <= 300 for f in found)
     spread = possible[-1] - possible[0]
     assert all(possible[-1] - f.score <= 0.01 * spread for f in found)
+
+
+def test_a_constant_added_to_the_score_changes_nothing():
+    def shifted(by):  # in steps of 1/1024, so that the sum is exact
+        return lambda c: round(score(c) * 1024) / 1024 + by
+
+    options = {"budget": HALF, "population": 10, "generations": 8, "progress": False}
+    a, b = (evolve(NET, None, score=shifted(by), **options) for by in (0, -64))
+    assert b.score == a.score - 64
+    assert a.history.drop(columns="score").equals(b.history.drop(columns="score"))
 
 
 def test_evolution_finds_fronts_that_random_search_does_not():

@@ -360,9 +360,11 @@ def test_wrong_settings_are_refused(data, options, error, message):
 
 def test_from_scratch_learns_repeats_and_reports(data):
     recipe = replace(RECIPE, epochs=8, lr=0.2, augment=True)
-    nets = [space().build(cnn(), c=[8, 8, 8], seed=0) for _ in range(2)]
-    a, b = (train_from_scratch(net, data, recipe, seed=4) for net in nets)
-    assert a.test_accuracy > 0.7 and a.val_accuracy > 0.7
+    nets = [space().build(cnn(dropout=0.1), c=[8, 8, 8], seed=0) for _ in range(2)]
+    a = train_from_scratch(nets[0], data, recipe, seed=4)
+    torch.rand(3)  # the global generator has no say, not even in dropout
+    b = train_from_scratch(nets[1], data, recipe, seed=4)
+    assert a.test_accuracy > 0.5 and a.val_accuracy > 0.5
     assert (a.val_accuracy, a.test_accuracy) == (b.val_accuracy, b.test_accuracy)
     assert a.history.equals(b.history) and a.history.epoch.tolist() == list(range(1, 9))
     assert a.history.loss.iloc[-1] < a.history.loss.iloc[0]

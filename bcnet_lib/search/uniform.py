@@ -23,7 +23,7 @@ def uniform(space, cost, budget) -> np.ndarray:
     check_budget(space, cost, budget)
     units = np.arange(1, space.K + 1)  # (K,)
     columns = []
-    for base, candidates in zip(space.base, space.candidates, strict=True):
-        columns.append(candidates[np.searchsorted(candidates, np.maximum(units, base))])
+    for candidates in space.candidates:  # the first at or above k has the channels of k
+        columns.append(candidates[np.searchsorted(candidates, units)])
     C = np.stack(columns, axis=1)  # (K, L), wider and wider
     return C[np.flatnonzero(cost.macs(C) <= budget)[-1]]
