@@ -16,8 +16,8 @@ __all__ = ["initialise", "resize"]
 def resize(model: nn.Module, graph, channels, device=None) -> nn.Module:
     """The same network at other widths: a plain module of the same class, not initialised.
 
-    Constructors are bypassed, so nothing rounds the widths. Resized running statistics are reset;
-    every other parameter is left to ``initialise`` or to the caller.
+    Constructors are bypassed, so nothing rounds the widths. Running statistics are reset, other
+    buffers keep their entries, and parameters are left to ``initialise`` or to the caller.
 
     Args:
         graph: ``ChannelGraph`` of the model.
@@ -33,16 +33,23 @@ def resize(model: nn.Module, graph, channels, device=None) -> nn.Module:
         memo[id(p)] = nn.Parameter(empty, p.requires_grad)
     for name, b in model.named_buffers():
         shape = shapes.get(name, tuple(b.shape))
-        new = torch.zeros(shape, dtype=b.dtype, device=device or b.device)
-        if name.endswith("running_var"):
-            new.fill_(1)
-        elif shape == tuple(b.shape) and not name.endswith(("running_mean", "num_batches_tracked")):
-            new = b.detach().clone().to(device or b.device)
-        memo[id(b)] = new
+        if name.endswith(("running_mean", "running_var", "num_batches_tracked")):
+            new = torch.full(shape, name.endswith("running_var"), dtype=b.dtype, device=b.device)
+        else:
+            new = _refit(b.detach(), shape)
+        memo[id(b)] = new.to(device or b.device)
     out = copy.deepcopy(model, memo)
     for module in out.modules():
         _set_sizes(module)
     return out
+
+
+def _refit(table: Tensor, shape) -> Tensor:
+    """A copy of a constant table at another size: its own entries, from the start where it grew."""
+    for d, n in enumerate(shape):
+        if n != table.shape[d]:
+            table = table.index_select(d, torch.arange(n, device=table.device) % table.shape[d])
+    return table.clone()
 
 
 def _set_sizes(module: nn.Module) -> None:

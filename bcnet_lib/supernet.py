@@ -1,8 +1,8 @@
 """The one-shot supernet: one set of shared weights, one path = (widths, side).
 
-A path puts slices of the shared weights, views such as ``weight[out0:out1, in0:in1]``, into the
-model's own modules for the duration of the call. The user's ``forward`` runs unchanged, and a path
-computes bit for bit what its exported stand-alone network computes, outputs and gradients.
+A path puts slices of the shared weights, ``weight[out0:out1, in0:in1]``, into the model's own
+modules for the duration of the call. The user's ``forward`` runs unchanged, and a path computes bit
+for bit what its exported stand-alone network computes, outputs and gradients.
 
 BatchNorm normalises with the statistics of the batch, in training and in search alike: running
 statistics of one path would be wrong for every other.
@@ -28,6 +28,7 @@ __all__ = ["Supernet"]
 
 _Slot = namedtuple("_Slot", "module key axes store")  # store: the module's _parameters or _buffers
 _BatchNorm = nn.modules.batchnorm._NormBase
+_InstanceNorm = nn.modules.instancenorm._InstanceNorm
 
 
 class Supernet(nn.Module):
@@ -121,18 +122,14 @@ class Supernet(nn.Module):
         return slots
 
     def _cut(self, tensor: Tensor, axes, windows) -> Tensor:
-        """The part of a shared tensor that a path uses: a view where the axes allow it."""
+        """The part of a shared tensor that a path uses: a view where arithmetic allows it."""
         index = [_ranges(axis, windows, self.total) for axis in axes]
         if all(r == [(0, n)] for r, n in zip(index, tensor.shape, strict=True)):
             return tensor
-        if all(len(r) == 1 for r in index):
-            part = tensor[tuple(slice(*r[0]) for r in index)]
-            # matrix products choose their kernel by stride, and another one rounds differently
-            return part.contiguous() if part.dim() == 2 else part
         for d, ranges in enumerate(index):  # several stretches: concatenations, wrapped windows
             pieces = [tensor.narrow(d, a, b - a) for a, b in ranges]
             tensor = pieces[0] if len(pieces) == 1 else torch.cat(pieces, d)
-        return tensor
+        return tensor if tensor.dim() == 1 or _as_if_alone(tensor) else tensor.clone()
 
     def forward(self, x: Tensor, c, path: int = 0) -> Tensor:
         """Run one path.
@@ -177,7 +174,7 @@ class Supernet(nn.Module):
         """Modules whose forward reads a size that changes with the path."""
         cut = {id(s.module) for s in self._slots}
         grouped = [m for m in self.net.modules() if getattr(m, "groups", 1) != 1]
-        norms = [m for m in self.net.modules() if isinstance(m, nn.LayerNorm)]
+        norms = [m for m in self.net.modules() if isinstance(m, (nn.LayerNorm, _InstanceNorm))]
         return [m for m in (*grouped, *norms) if id(m) in cut]
 
     # -- export -----------------------------------------------------------------------------
@@ -243,6 +240,18 @@ def recalibrate(model: nn.Module, batches) -> None:
         raise ValueError("recalibrating BatchNorm needs at least one batch, got none")
 
 
+def _as_if_alone(view: Tensor) -> bool:
+    """Whether a view of a weight lies in memory as the weight of a network of its own would.
+
+    Matrix products choose their kernel by strides and alignment, and another one rounds
+    differently. Convolutions copy a weight with gaps in any case.
+    """
+    dense = view.is_contiguous() or (
+        view.dim() == 4 and view.is_contiguous(memory_format=torch.channels_last)
+    )
+    return dense and view.data_ptr() % 64 == 0  # bytes; the allocator's own alignment
+
+
 def _drop_statistics(module: nn.Module) -> bool:
     """Make a norm layer use batch statistics always; whether it had running ones."""
     if not isinstance(module, _BatchNorm) or not module.track_running_stats:
@@ -286,6 +295,9 @@ def _fit(module: nn.Module):
     if isinstance(module, nn.LayerNorm):
         undo = (module, "normalized_shape", module.normalized_shape)
         module.normalized_shape = tuple(weight.shape)
+    elif isinstance(module, _InstanceNorm):
+        undo = (module, "num_features", module.num_features)
+        module.num_features = weight.shape[0]
     else:
         undo = (module, "groups", module.groups)
         module.groups = weight.shape[0] * module.groups // module.out_channels
