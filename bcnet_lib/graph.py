@@ -325,7 +325,7 @@ def _trial(model: str, meta, record, graph: ChannelGraph, example: Tensor) -> Ch
             names = ", ".join(f"'{g.name}'" for g in graph.groups[:5])
             raise GraphError(
                 f"{model} runs at its own widths only; none of {names} can shrink: {error}\n"
-                "Is a size written into forward(), as in view(-1, 512)? view(x.size(0), -1) fits all"
+                "Is a size written into forward(), as in view(-1, 512)? Use view(x.size(0), -1)"
             )
         graph = _assemble(record, meta, graph.example_shape)
     grown = [_scaled(g, (10 + i % 3) / 8) for i, g in enumerate(graph.groups)]

@@ -32,6 +32,8 @@ def make(name: str, classes: int = 10, device="cpu") -> nn.Module:
     more = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
     if name.startswith("vgg"):  # its own initialisation takes seconds and is thrown away
         more = {"init_weights": False}
+    if name.startswith("regnet"):  # its constructor computes widths with tensors
+        device = "cpu"
     with torch.device(device):
         model = getattr(torchvision.models, name)(weights=None, num_classes=classes, **more)
     for module in model.modules():
