@@ -18,7 +18,7 @@ def test_cifar_networks_have_the_size_the_paper_prints(make, image, groups, macs
     model, x = make(), torch.empty(1, *image)
     space = WidthSpace.from_model(model, x)
     cost = CostTable(model, space, x)
-    assert space.L == groups
+    assert groups == space.L
     assert abs(cost.macs(space.full) - macs) < 0.005 * macs
     assert abs(cost.params(space.full) - params) < 0.005 * params
 
