@@ -96,17 +96,15 @@ def discover(model: nn.Module, example_input: Tensor, fixed=(), strict=False) ->
     Raises:
         GraphError: if the model cannot be traced, has no group left, or (strict) is partly frozen.
     """
-    example = torch.empty((2, *example_input.shape[1:]), dtype=example_input.dtype, device="meta")
+    example = _on_meta(example_input)
     record, meta = Trace(), to_meta(model)
     for train in (False, True):
         ops, makers = len(record.ops), set(record.makers)
         try:
             trace(meta, example, train, record)
         except Exception as error:
-            shape = tuple(example_input.shape)
-            raise GraphError(
-                f"{type(model).__name__} cannot be traced on {shape}: {error}"
-            ) from error
+            what = f"{type(model).__name__} cannot be traced on {tuple(example_input.shape)}"
+            raise GraphError(f"{what}, read as (B, C, H, W): {error}") from error
         if train:  # auxiliary heads cost nothing in use, so no width of theirs is searched
             del record.ops[ops:]
             for weight in set(record.makers) - makers:
@@ -119,7 +117,8 @@ def discover(model: nn.Module, example_input: Tensor, fixed=(), strict=False) ->
         raise GraphError(f"strict=True, and these layers cannot change width:\n  {lines}")
     if not any(g.follows is None for g in graph.groups):
         why = "; ".join(f"'{n}' {r}" for n, r in list(graph.frozen.items())[:5])
-        raise GraphError(f"{type(model).__name__} has no layer whose width can change ({why})")
+        why = why or "the only layers make its outputs"
+        raise GraphError(f"{type(model).__name__} has no layer whose width can change: {why}")
     return graph
 
 
@@ -132,7 +131,7 @@ def layer_ops(model: nn.Module, graph: ChannelGraph, example_input: Tensor) -> t
     if tuple(example_input.shape[1:]) == graph.example_shape:
         return graph.ops
     record = Trace()
-    example = torch.empty((2, *example_input.shape[1:]), dtype=example_input.dtype, device="meta")
+    example = _on_meta(example_input)
     try:
         trace(to_meta(model), example, False, record)
     except Exception as error:
@@ -140,6 +139,15 @@ def layer_ops(model: nn.Module, graph: ChannelGraph, example_input: Tensor) -> t
         raise GraphError(f"the model cannot run on images of shape {shape}: {error}") from error
     pairs = zip(graph.ops, record.ops, strict=True)
     return tuple(replace(op, coefficient=new.coefficient) for op, new in pairs)
+
+
+def _on_meta(example_input: Tensor) -> Tensor:
+    """Two images of the example's shape, without numbers (a batch of one upsets BatchNorm)."""
+    if not isinstance(example_input, Tensor) or example_input.dim() < 2:
+        what = type(example_input).__name__
+        raise GraphError(f"example_input must be a tensor (B, C, H, W), got {what}")
+    shape = (2, *example_input.shape[1:])
+    return torch.empty(shape, dtype=example_input.dtype, device="meta")
 
 
 def to_meta(model: nn.Module) -> nn.Module:

@@ -107,7 +107,12 @@ class WidthSpace:
 
     @property
     def size(self) -> int:
-        """Number of different networks in the space, an exact int."""
+        """Number of width vectors, the product of ``K - base_i + 1``, as the paper counts."""
+        return prod(self.K - int(b) + 1 for b in self.base)
+
+    @property
+    def networks(self) -> int:
+        """Number of *different* networks: fewer than ``size`` where K exceeds a group's blocks."""
         return prod(len(c) for c in self.candidates)
 
     def check(self, c) -> np.ndarray:
@@ -217,7 +222,7 @@ class WidthSpace:
     def __repr__(self) -> str:
         low, high = int(self.base.min()), int(self.base.max())
         base = f"{low}" if low == high else f"{low}..{high}"
-        return f"WidthSpace({self.L} groups, K={self.K}, base={base}, {self.size:.3g} networks)"
+        return f"WidthSpace({self.L} groups, K={self.K}, base={base}, {self.networks:.3g} networks)"
 
 
 def _is_int(value) -> bool:

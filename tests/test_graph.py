@@ -248,7 +248,7 @@ ERRORS = {
     "only an unsupported layer": (
         nn.Sequential(conv(3, 8), conv(8, 12, groups=4), head(12)),
         {},
-        r"no layer whose width can change \('0' conv '1' groups=4, 8 -> 12 is not supported",
+        r"no layer whose width can change: '0' conv '1' groups=4, 8 -> 12 is not supported",
     ),
     "wrong image": (
         nn.Sequential(conv(4, 8), head(8)),

@@ -64,7 +64,7 @@ def draw_within(space, cost, budget, rng, n: int, max_draws: int = 1_000_000) ->
             found.setdefault(c.tobytes(), c)
             if len(found) == n:
                 return np.stack(list(found.values()))
-        if len(found) == space.size:
+        if len(found) == space.networks:
             break  # there are no more
     raise BudgetError(
         f"only {len(found):,} of the {n:,} widths asked for were found within "
