@@ -14,13 +14,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from .graph import GraphError
+from .graph import GraphError, discover
 from .resize import resize
 from .space import WidthSpace
 
 __all__ = ["load", "save"]
 
 FORMAT = "bcnet-network-1"
+_KEYS = ("factory", "kwargs", "example_shape", "channels", "training", "sha256")  # load needs them
 
 
 def save(path, network: nn.Module, space: WidthSpace, c, *, factory, **kwargs) -> Path:
@@ -42,8 +43,12 @@ def save(path, network: nn.Module, space: WidthSpace, c, *, factory, **kwargs) -
     path = Path(path)
     c = space.check(c)
     name = _importable(factory)
-    counts = space.channels(c).tolist()
-    channels = dict(zip([g.name for g in space.groups], counts, strict=True))
+    try:
+        json.dumps(kwargs)
+    except TypeError as error:
+        raise GraphError(f"{name}({_call(kwargs)}): arguments must be JSON ({error})") from error
+    counts = space.all_channels(space.channels(c)).tolist()
+    channels = dict(zip([g.name for g in space.graph.groups], counts, strict=True))
     expected = _make(name, kwargs, space.graph.example_shape, channels)
     _compare(expected, network, f"{name}({_call(kwargs)}) at widths {c.tolist()}")
     path.mkdir(parents=True, exist_ok=True)
@@ -93,8 +98,11 @@ def load(path, *, device="cpu") -> nn.Module:
         meta = json.loads(file.read_text())
     except json.JSONDecodeError as error:
         raise ValueError(f"{file} is not JSON ({error}); save the network again") from error
-    if meta.get("format") != FORMAT:
-        raise ValueError(f"{file} has format {meta.get('format')!r}, this version reads {FORMAT!r}")
+    have = meta.get("format") if isinstance(meta, dict) else None
+    if have != FORMAT:
+        raise ValueError(f"{file} has format {have!r}, this version reads {FORMAT!r}")
+    if lost := [key for key in _KEYS if key not in meta]:
+        raise ValueError(f"{file} lacks {', '.join(lost)}; save the network again")
     weights = path / "weights.safetensors"
     if not weights.exists():
         raise FileNotFoundError(f"{weights} does not exist, though {file.name} does; save it again")
@@ -103,12 +111,18 @@ def load(path, *, device="cpu") -> nn.Module:
         saved = meta["sha256"]
         raise ValueError(f"{weights} is corrupt: sha256 {digest[:12]}…, saved as {saved[:12]}…")
     network = _make(meta["factory"], meta["kwargs"], meta["example_shape"], meta["channels"])
-    state = load_file(weights)
-    missing, unexpected = network.load_state_dict(state, strict=False)
-    tied = [k for k in missing if k in _shared_names(network)]
-    if unexpected or len(tied) != len(missing):
-        names = [*missing, *unexpected][:4]
-        raise GraphError(f"{meta['factory']} now has other parameters: {names}")
+    state, tied = load_file(weights), _shared_names(network)
+    want = {k: tuple(v.shape) for k, v in state.items()}
+    have = {
+        k: tuple(v.shape) for k, v in network.state_dict().items() if k in want or k not in tied
+    }
+    if want != have:
+        key = _first_difference(want, have)
+        raise GraphError(
+            f"{meta['factory']} now makes another network: '{key}' was saved as {want.get(key)} "
+            f"and is {have.get(key)} there"
+        )
+    network.load_state_dict(state, strict=False)  # without the second names of tied weights
     return network.to(device).train(meta["training"])
 
 
@@ -121,10 +135,13 @@ def _make(name, kwargs, example_shape, channels: dict[str, int]) -> nn.Module:
             factory = getattr(factory, part)
     except (ImportError, AttributeError) as error:
         raise GraphError(f"cannot import {name} ({error}); it must be importable here") from error
-    model = factory(**kwargs)
-    space = WidthSpace.from_model(model, torch.empty((1, *example_shape)))
-    counts = [channels.get(g.name, g.width) for g in space.groups]  # the others were fixed
-    return resize(model, space.graph, space.all_channels(counts))
+    try:
+        model = factory(**kwargs)
+    except Exception as error:
+        raise GraphError(f"{name}({_call(kwargs)}) fails: {error}") from error
+    graph = discover(model, torch.empty((1, *example_shape)))
+    counts = [channels.get(g.name, g.width) for g in graph.groups]  # the others were fixed
+    return resize(model, graph, counts)
 
 
 def _importable(factory) -> str:
@@ -141,10 +158,14 @@ def _compare(expected: nn.Module, network: nn.Module, what: str) -> None:
     want = {k: tuple(v.shape) for k, v in expected.state_dict().items()}
     have = {k: tuple(v.shape) for k, v in network.state_dict().items()}
     if want != have:
-        key = next(k for k in {**want, **have} if want.get(k) != have.get(k))
+        key = _first_difference(want, have)
         raise GraphError(
             f"{what} is not this network: '{key}' is {want.get(key)} there and {have.get(key)} here"
         )
+
+
+def _first_difference(a: dict, b: dict) -> str:
+    return next(k for k in {**a, **b} if a.get(k) != b.get(k))
 
 
 def _untied(state) -> dict:
