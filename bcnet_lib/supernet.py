@@ -13,6 +13,7 @@ Source: Su et al., arXiv 2203.13714, sections 3, 4.1 and 5.1.
 import warnings
 from collections import namedtuple
 from functools import cached_property
+from operator import mul
 
 import numpy as np
 import torch
@@ -126,6 +127,11 @@ class Supernet(nn.Module):
         index = [_ranges(axis, windows, self.total) for axis in axes]
         if all(r == [(0, n)] for r, n in zip(index, tensor.shape, strict=True)):
             return tensor
+        if all(len(ranges) == 1 for ranges in index):  # one operation, so one gradient of zeros
+            starts, sizes = zip(*[(a, b - a) for ((a, b),) in index], strict=True)
+            offset = tensor.storage_offset() + sum(map(mul, starts, tensor.stride()))
+            part = tensor.as_strided(sizes, tensor.stride(), offset)
+            return part if part.dim() == 1 or _as_if_alone(part) else part.clone()
         for d, ranges in enumerate(index):  # several stretches: concatenations, wrapped windows
             pieces = [tensor.narrow(d, a, b - a) for a, b in ranges]
             tensor = pieces[0] if len(pieces) == 1 else torch.cat(pieces, d)
