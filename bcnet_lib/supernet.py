@@ -13,7 +13,6 @@ Source: Su et al., arXiv 2203.13714, sections 3, 4.1 and 5.1.
 import warnings
 from collections import namedtuple
 from functools import cached_property
-from operator import mul
 
 import numpy as np
 import torch
@@ -27,7 +26,8 @@ from .space import WidthSpace
 
 __all__ = ["Supernet"]
 
-_Slot = namedtuple("_Slot", "module key axes store")  # store: the module's _parameters or _buffers
+# dims: (dimension, number of its axis); store: the module's _parameters or _buffers
+_Slot = namedtuple("_Slot", "module key dims store")
 _BatchNorm = nn.modules.batchnorm._NormBase
 _InstanceNorm = nn.modules.instancenorm._InstanceNorm
 
@@ -110,32 +110,24 @@ class Supernet(nn.Module):
         return out
 
     @cached_property
+    def _axes(self) -> dict[tuple, int]:
+        """Every different axis that changes with the path, numbered; many parameters share one."""
+        axes = self.space.graph.axes.values()
+        changing = (a for dims in axes for a in dims if any(r.group is not None for r in a))
+        return {axis: k for k, axis in enumerate(dict.fromkeys(changing))}
+
+    @cached_property
     def _slots(self) -> list[_Slot]:
         """Where sliced tensors live, looked up once."""
         slots = []
         for name, axes in self.space.graph.axes.items():
-            if any(r.group is not None for axis in axes for r in axis):
-                path, _, key = name.rpartition(".")
-                module = self.net.get_submodule(path)
-                store = "_parameters" if module._parameters.get(key) is not None else "_buffers"
-                if getattr(module, store).get(key) is not None:
-                    slots.append(_Slot(module, key, axes, store))
+            dims = tuple((d, self._axes[a]) for d, a in enumerate(axes) if a in self._axes)
+            path, _, key = name.rpartition(".")
+            module = self.net.get_submodule(path)
+            store = "_parameters" if module._parameters.get(key) is not None else "_buffers"
+            if dims and getattr(module, store).get(key) is not None:
+                slots.append(_Slot(module, key, dims, store))
         return slots
-
-    def _cut(self, tensor: Tensor, axes, windows) -> Tensor:
-        """The part of a shared tensor that a path uses: a view where arithmetic allows it."""
-        index = [_ranges(axis, windows, self.total) for axis in axes]
-        if all(r == [(0, n)] for r, n in zip(index, tensor.shape, strict=True)):
-            return tensor
-        if all(len(ranges) == 1 for ranges in index):  # one operation, so one gradient of zeros
-            starts, sizes = zip(*[(a, b - a) for ((a, b),) in index], strict=True)
-            offset = tensor.storage_offset() + sum(map(mul, starts, tensor.stride()))
-            part = tensor.as_strided(sizes, tensor.stride(), offset)
-            return part if part.dim() == 1 or _as_if_alone(part) else part.clone()
-        for d, ranges in enumerate(index):  # several stretches: concatenations, wrapped windows
-            pieces = [tensor.narrow(d, a, b - a) for a, b in ranges]
-            tensor = pieces[0] if len(pieces) == 1 else torch.cat(pieces, d)
-        return tensor if tensor.dim() == 1 or _as_if_alone(tensor) else tensor.clone()
 
     def forward(self, x: Tensor, c, path: int = 0) -> Tensor:
         """Run one path.
@@ -155,10 +147,12 @@ class Supernet(nn.Module):
         windows = self.windows(c, path)
         placed, sizes = [], []
         try:
-            for module, key, axes, store in self._slots:
-                shared = getattr(module, store)[key]
-                placed.append((module, store, key, shared))
-                getattr(module, store)[key] = self._cut(shared, axes, windows)
+            ranges = [_ranges(axis, windows, self.total) for axis in self._axes]
+            for module, key, dims, store in self._slots:
+                tensors = getattr(module, store)
+                shared = tensors[key]
+                placed.append((tensors, key, shared))
+                tensors[key] = _cut(shared, [(d, ranges[k]) for d, k in dims])
             for module in self._sized:
                 sizes.append(_fit(module))
             return self.net(x)
@@ -170,8 +164,8 @@ class Supernet(nn.Module):
                 ) from error
             raise
         finally:
-            for module, store, key, shared in placed:
-                getattr(module, store)[key] = shared
+            for tensors, key, shared in placed:
+                tensors[key] = shared
             for module, attribute, value in sizes:
                 setattr(module, attribute, value)
 
@@ -199,11 +193,10 @@ class Supernet(nn.Module):
         counts = [stop - start for start, stop in windows]
         plain = resize(self.net, self.space.graph, counts)
         shared = {**dict(self.net.named_parameters()), **dict(self.net.named_buffers())}
-        axes = self.space.graph.axes
         with torch.no_grad():
             for name, t in [*plain.named_parameters(), *plain.named_buffers()]:
-                whole = shared[name]
-                t.copy_(self._cut(whole, axes[name], windows) if name in axes else whole)
+                axes = enumerate(self.space.graph.axes.get(name, ()))
+                t.copy_(_cut(shared[name], [(d, _ranges(a, windows, self.total)) for d, a in axes]))
         for name in self._tracked:
             _restore_statistics(plain.get_submodule(name))
         if batches is not None:
@@ -244,6 +237,28 @@ def recalibrate(model: nn.Module, batches) -> None:
         model.train(training)
     if not count:
         raise ValueError("recalibrating BatchNorm needs at least one batch, got none")
+
+
+def _cut(tensor: Tensor, spans) -> Tensor:
+    """The part of a shared tensor that a path uses: a view where arithmetic allows it.
+
+    Args:
+        spans: (dimension, stretches to keep), as ``_ranges`` gives them.
+    """
+    if all(len(ranges) == 1 for _, ranges in spans):
+        sizes, strides, offset = list(tensor.shape), tensor.stride(), tensor.storage_offset()
+        for d, ((start, stop),) in spans:
+            sizes[d] = stop - start
+            offset += start * strides[d]
+        if sizes == list(tensor.shape):
+            return tensor
+        # one operation for all dimensions, so that only one gradient of zeros is filled
+        tensor = tensor.as_strided(sizes, strides, offset)
+    else:
+        for d, ranges in spans:  # several stretches: concatenations, wrapped windows
+            pieces = [tensor.narrow(d, a, b - a) for a, b in ranges]
+            tensor = pieces[0] if len(pieces) == 1 else torch.cat(pieces, d)
+    return tensor if tensor.dim() == 1 or _as_if_alone(tensor) else tensor.clone()
 
 
 def _as_if_alone(view: Tensor) -> bool:
