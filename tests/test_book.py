@@ -192,3 +192,15 @@ def test_links_between_pages_lead_somewhere():
     for page in pages():
         for target in re.findall(r'<a [^>]*href="([^"#?:]+\.html)', page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@built
+def test_tables_of_the_library_are_numbered_through_the_book():
+    found = []
+    for path in pages():
+        text = path.read_text(encoding="utf-8")
+        for caption in re.findall(r'<table class="bcnet">\s*<caption.*?</caption>', text, re.S):
+            number = re.search(r'<span class="caption-number">Table (\d+) </span>', caption)
+            assert number, f"{path.name}: {caption}"
+            found.append(int(number[1]))
+    assert found and len(set(found)) == len(found)  # pages have numbered tables of their own too
