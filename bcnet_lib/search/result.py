@@ -12,7 +12,11 @@ __all__ = ["Scores", "SearchResult", "pareto_front"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SearchResult:
-    """A search's outcome; every width in it is within the budget."""
+    """A search's outcome; ``best`` and ``front`` are within the budget.
+
+    So is all of ``history``, but for ``greedy``, which comes from above: there a column ``fits``
+    says which rows are within it.
+    """
 
     best: np.ndarray
     """int64 (L,), the width of the highest score; of several, the one of fewest MACs."""
@@ -28,8 +32,12 @@ class SearchResult:
     """Number of different widths scored."""
 
     def trace(self) -> pd.DataFrame:
-        """Best score so far, a row a generation: generation, evaluations, best."""
-        best = self.history.score.cummax()
+        """Best score so far within the budget, a row a generation: generation, evaluations, best.
+
+        NaN before the first width that fits.
+        """
+        fits = self.history.get("fits", pd.Series(True, index=self.history.index))
+        best = self.history.score.where(fits).cummax().ffill()
         last = self.history.groupby("generation").tail(1).index
         columns = {"generation": self.history.generation[last], "evaluations": last + 1}
         return pd.DataFrame(columns | {"best": best[last]}).reset_index(drop=True)
@@ -80,18 +88,32 @@ class Scores:
         self.asked.setdefault(key, (generation, int(macs)))
         return self.known[key]
 
-    def result(self) -> SearchResult:
-        """The search's outcome so far."""
+    def history(self) -> pd.DataFrame:
+        """Every width asked for so far, in order: generation, c1 … cL, score, macs."""
         C = np.array(list(self.asked), dtype=np.int64)  # (n, L)
         generation, macs = np.array(list(self.asked.values())).T
         history = pd.DataFrame(C, columns=[f"c{i + 1}" for i in range(C.shape[1])])
         history["score"] = [self.known[key] for key in self.asked]
         history["macs"] = macs
-        front = pareto_front(history)
-        best = front.iloc[-1]  # the highest score is the front's end
         history.insert(0, "generation", generation)
+        return history
+
+    def result(self, budget: float | None = None) -> SearchResult:
+        """The search's outcome so far.
+
+        Args:
+            budget: for a search that also scores widths over it: they stay in the history, which
+                then tells them apart (``fits``), and are neither best nor on the front.
+        """
+        history = self.history()
+        inside = history
+        if budget is not None:
+            history["fits"] = history.macs <= budget
+            inside = history[history.fits].drop(columns="fits")
+        front = pareto_front(inside.drop(columns="generation"))
+        best = front.iloc[-1]  # the highest score is the front's end
         return SearchResult(
-            best=front.iloc[-1, : C.shape[1]].to_numpy(dtype=np.int64),
+            best=front.iloc[-1, :-2].to_numpy(dtype=np.int64),
             score=float(best.score),
             macs=int(best.macs),
             front=front,
