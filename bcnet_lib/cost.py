@@ -1,13 +1,14 @@
-"""Exact cost of many widths at once: multiply-accumulates and parameters.
+"""Cost of many widths at once: multiply-accumulates and parameters, exact; latency, measured.
 
 Every weighted layer costs ``coefficient x size(out axis) x size(in axis)``, and an axis is a sum of
 channel counts. So all MACs of a network are one quadratic form in the sizes of its distinct axes,
 and a hundred thousand width vectors are two matrix products. Counts are exact integers.
 
 The paper's FLOPs are these MACs: convolutions and linear layers, without biases, normalisation,
-activations and pooling.
+activations and pooling. Latency is looked up in a table measured on one machine (``latency.py``).
 """
 
+import copy
 from dataclasses import dataclass
 from math import prod
 
@@ -61,7 +62,7 @@ class _Quadratic:
 
 
 class CostTable:
-    """MACs and parameters of width vectors, without building a network.
+    """MACs, parameters and latency of width vectors, without building a network.
 
     Args:
         model: the model the space was made from.
@@ -88,11 +89,25 @@ class CostTable:
                 )
             terms.append((rest, *free, *[one] * (2 - len(free))))
         self._params = _Quadratic(terms, groups)
+        self.latencies = None  # a LatencyTable, once with_latency has given one
+
+    def with_latency(self, table) -> "CostTable":
+        """The same table with ``latency`` as well.
+
+        Args:
+            table: ``LatencyTable`` measured for this space (see ``latency.measure_latency``).
+        Raises:
+            ValueError: if it was measured for other groups; names the first that differs.
+        """
+        table.fits(self.space)
+        out = copy.copy(self)
+        out.latencies = table
+        return out
 
     def _evaluate(self, form, C):
         channels = self.space.all_channels(self.space.channels(C))  # (…, G)
         value = form(np.atleast_2d(channels))
-        return int(value[0]) if channels.ndim == 1 else value
+        return value[0].item() if channels.ndim == 1 else value
 
     def macs(self, C):
         """Multiply-accumulates per image: (n, L) widths -> (n,) int64; one vector (L,) -> int."""
@@ -101,6 +116,20 @@ class CostTable:
     def params(self, C):
         """Parameters: (n, L) widths -> (n,) int64; one vector (L,) -> int."""
         return self._evaluate(self._params, C)
+
+    def latency(self, C):
+        """Milliseconds a batch, predicted: (n, L) widths -> (n,) float64; one vector -> float.
+
+        Raises:
+            ValueError: if no latency was measured; says how to.
+        """
+        if self.latencies is None:
+            raise ValueError(
+                "this cost table holds no latencies: measure them on the machine that will run the "
+                "network, table = bcnet_lib.latency.measure_latency(model, space), and search with "
+                "cost=cost.with_latency(table)"
+            )
+        return self._evaluate(self.latencies, C)
 
     def layers(self, c) -> dict[str, int]:
         """MACs of every weighted layer at one width vector, in forward order."""

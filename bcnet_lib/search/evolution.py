@@ -31,6 +31,7 @@ def evolve(
     *,
     budget: float,
     cost=None,
+    measure: str = "macs",
     population: int = 40,
     generations: int = 50,
     seed: int = 0,
@@ -46,8 +47,10 @@ def evolve(
 
     Args:
         net: a trained ``Supernet``. data: its ``Data``.
-        budget: MACs, a hard limit: no width over it is scored or returned.
+        budget: a hard limit, in MACs, parameters or milliseconds by ``measure``: no width over it
+            is scored or returned.
         cost: ``CostTable``; default ``net.cost``.
+        measure: what the budget limits: ``"macs"``, ``"params"`` or ``"latency"``.
         population: widths a generation. generations: how many, the first one included.
         seed: the same seed gives the same search.
         initial: widths (n, L) to start from, such as ``[uniform(...)]``; the rest of the first
@@ -69,7 +72,7 @@ def evolve(
         ValueError: if a score is not finite, or population or generations is below its least.
     """
     space, cost = net.space, net.cost if cost is None else cost
-    check_budget(space, cost, budget)
+    check_budget(space, cost, budget, measure)
     if population < 2 or generations < 1:
         raise ValueError(
             f"evolve needs population >= 2 and generations >= 1, got {population}, {generations}"
@@ -81,6 +84,7 @@ def evolve(
     if checkpoint is not None:
         settings = _settings(net, data, split, score) | {
             "budget": float(budget),
+            "measure": measure,
             "population": population,
             "seed": seed,
             "initial": initial.tolist(),

@@ -22,6 +22,7 @@ def random_search(
     batch_size: int = 2048,
     score=None,
     max_draws: int = 1_000_000,
+    measure: str = "macs",
     progress: bool = True,
 ) -> SearchResult:
     """Score n different widths drawn uniformly among those within the budget.
@@ -31,13 +32,14 @@ def random_search(
 
     Args:
         net: a trained ``Supernet``. data: its ``Data``.
-        budget: MACs, a hard limit.
+        budget: a hard limit, in MACs, parameters or milliseconds by ``measure``.
         n: widths to score. seed: decides which.
         cost: ``CostTable``; default ``net.cost``.
         split: name of the split to score on, or a ``Split``.
         batch_size: images a batch when scoring (see ``evaluate``).
         score: instead of the supernet's accuracy: callable (L,) -> number, larger is better.
         max_draws: draws after which to give up.
+        measure: what the budget limits: ``"macs"``, ``"params"`` or ``"latency"``.
         progress: show a progress bar.
     Raises:
         BudgetError: if the budget is no positive number or below the narrowest network, or if n
@@ -45,11 +47,14 @@ def random_search(
         ValueError: if a score is not finite.
     """
     space, cost = net.space, net.cost if cost is None else cost
-    check_budget(space, cost, budget)
+    check_budget(space, cost, budget, measure)
     if n < 1:
         raise ValueError(f"n must be at least 1 width, got {n}")
-    C = draw_within(space, cost, budget, np.random.default_rng(mix(seed)), n, max_draws)
-    scores = Scores(make_score(net, data, split, batch_size, score))
+    rng = np.random.default_rng(mix(seed))
+    C = draw_within(space, cost, budget, rng, n, max_draws, measure)  # (n, L)
+    scores = Scores(
+        make_score(net, data, split, batch_size, score), objectives=(measure,), cost=cost
+    )
     macs = cost.macs(C)  # (n,)
     pairs = zip(C, macs, strict=True)
     for c, m in progress_bar(pairs, total=len(C), desc="random search", show=progress):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from .budget import is_finite, millions
+from .budget import amount, is_finite, measure_of
 
 __all__ = ["Scores", "SearchResult", "pareto_front"]
 
@@ -19,17 +19,20 @@ class SearchResult:
     """
 
     best: np.ndarray
-    """int64 (L,), the width of the highest score; of several, the one of fewest MACs."""
+    """int64 (L,), the width of the highest score; of several, the cheapest by the objectives."""
     score: float
     """Score of ``best`` (accuracy on the search-validation split, unless a score was given)."""
     macs: int
     """MACs of ``best``."""
     front: pd.DataFrame
-    """Widths that no other scored one beats in score and MACs: c1 … cL, score, macs, by macs."""
+    """Widths that no other scored one beats in score and objectives: c1 … cL, score, macs and the
+    other objectives, cheapest first."""
     history: pd.DataFrame
-    """Every scored width in order: generation, c1 … cL, score, macs."""
+    """Every scored width in order: generation, c1 … cL, score, macs and the other objectives."""
     evaluations: int
     """Number of different widths scored."""
+    objectives: tuple[str, ...] = ("macs",)
+    """What the front trades the score against: any of macs, params, latency."""
 
     def trace(self) -> pd.DataFrame:
         """Best score so far within the budget, a row a generation: generation, evaluations, best.
@@ -43,23 +46,33 @@ class SearchResult:
         return pd.DataFrame(columns | {"best": best[last]}).reset_index(drop=True)
 
     def __repr__(self) -> str:
+        row = self.front.loc[self.front.score.idxmax()]
+        costs = [amount(row[name], name) for name in dict.fromkeys(("macs", *self.objectives))]
         return (
-            f"SearchResult(score={self.score:.4f}, {millions(self.macs)}, "
+            f"SearchResult(score={self.score:.4f}, {', '.join(costs)}, "
             f"best={self.best.tolist()}, {self.evaluations:,} evaluations, "
             f"{len(self.front)} on the front)"
         )
 
 
-def pareto_front(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows that no other row beats (score at least as high, macs at most as many), by macs.
+def pareto_front(table: pd.DataFrame, objectives=("macs",)) -> pd.DataFrame:
+    """Rows that no other row beats: score at least as high, no objective above; cheapest first.
 
-    Of rows with the same score and macs, the first stays.
+    Of rows that are the same in score and objectives, the one of fewest macs and then the first
+    stays. Without objectives the front is the best row alone.
+
+    Args:
+        table: columns score, macs and the objectives. objectives: columns, smaller is better.
     """
-    table = table.sort_values(["macs", "score"], ascending=[True, False], kind="stable")
-    before = (
-        table.score.astype(float).cummax().shift(fill_value=-np.inf)
-    )  # best among those of fewer macs
-    return table[table.score > before].reset_index(drop=True)
+    keys = [*objectives, "score", *[k for k in ("macs",) if k not in objectives]]
+    table = table.sort_values(keys, ascending=[k != "score" for k in keys], kind="stable")
+    costs = [table[name] for name in objectives]
+    points = np.column_stack([*costs, -table.score]).astype(float)  # (n, m + 1)
+    front: list[int] = []
+    for i, point in enumerate(points):  # what beats a row comes before it
+        if not (points[front] <= point).all(axis=1).any():
+            front.append(i)
+    return table.iloc[front].reset_index(drop=True)
 
 
 @dataclass(eq=False)
@@ -72,6 +85,10 @@ class Scores:
     """Scores from an earlier, interrupted run; used instead of computing them again."""
     asked: dict[tuple, tuple[int, int]] = field(default_factory=dict)
     """Widths this search asked for: (generation, macs)."""
+    objectives: tuple[str, ...] = ("macs",)
+    """What the front trades the score against."""
+    cost: object = None
+    """``CostTable``, needed for objectives other than macs."""
 
     def __call__(self, c: np.ndarray, macs: int, generation: int = 0) -> float:
         """Score of one width.
@@ -89,36 +106,41 @@ class Scores:
         return self.known[key]
 
     def history(self) -> pd.DataFrame:
-        """Every width asked for so far, in order: generation, c1 … cL, score, macs."""
+        """Every width asked for so far, in order: generation, c1 … cL, score, macs, objectives."""
         C = np.array(list(self.asked), dtype=np.int64)  # (n, L)
         generation, macs = np.array(list(self.asked.values())).T
         history = pd.DataFrame(C, columns=[f"c{i + 1}" for i in range(C.shape[1])])
         history["score"] = [self.known[key] for key in self.asked]
         history["macs"] = macs
+        for name in self.objectives:
+            if name != "macs":
+                history[name] = measure_of(self.cost, name)(C)
         history.insert(0, "generation", generation)
         return history
 
-    def result(self, budget: float | None = None) -> SearchResult:
+    def result(self, budget: float | None = None, measure: str = "macs") -> SearchResult:
         """The search's outcome so far.
 
         Args:
             budget: for a search that also scores widths over it: they stay in the history, which
                 then tells them apart (``fits``), and are neither best nor on the front.
+            measure: what it limits: macs, or one of the objectives.
         """
         history = self.history()
         inside = history
         if budget is not None:
-            history["fits"] = history.macs <= budget
+            history["fits"] = history[measure] <= budget
             inside = history[history.fits].drop(columns="fits")
-        front = pareto_front(inside.drop(columns="generation"))
-        best = front.iloc[-1]  # the highest score is the front's end
+        front = pareto_front(inside.drop(columns="generation"), self.objectives)
+        best = front.loc[front.score.idxmax()]
         return SearchResult(
-            best=front.iloc[-1, :-2].to_numpy(dtype=np.int64),
+            best=best.filter(regex=r"^c\d+$").to_numpy(dtype=np.int64),
             score=float(best.score),
             macs=int(best.macs),
             front=front,
             history=history,
             evaluations=len(history),
+            objectives=tuple(self.objectives),
         )
 
 
