@@ -1,7 +1,8 @@
 """Training a supernet (Eqs. 10, 11, 22) and a network from scratch, by the same recipe.
 
 Source: Su et al., arXiv 2203.13714: Eq. 10 (both paths of a width), Eq. 11 (also those of its
-complement), Eq. 22 (one path a batch, in turn).
+complement), Eq. 22 (one path a batch, in turn). Sandwich rule and in-place distillation: Yu &
+Huang, Universally Slimmable Networks, arXiv 1903.05134.
 
 Losses of several paths are back-propagated one after another, so that the activations of only one
 path are alive at a time; gradients add up before the one optimiser step.
@@ -67,9 +68,11 @@ class SupernetTrainer:
     .. math::
         \tfrac12 (\ell_l(c) + \ell_r(c))                                                [Eq. 10] \\
         \tfrac14 (\ell_l(c) + \ell_r(c) + \ell_l(\bar c) + \ell_r(\bar c))              [Eq. 11] \\
-        \ell_l(c) \text{ in one batch, } \ell_r(c) \text{ in the next}                  [Eq. 22]
+        \ell_l(c) \text{ in one batch, } \ell_r(c) \text{ in the next}                  [Eq. 22] \\
+        \tfrac{1}{n + 2} \big( \ell(c_{max}) + \ell(c_{min}) + \ell(c_1) + \dots + \ell(c_n) \big)
+        \quad \text{(sandwich rule)}
 
-    (means, where the paper writes sums, so that a learning rate serves all three.) UA has one path.
+    (means, where the papers write sums, so that a learning rate serves all.) UA has one path.
     A principle with more than two paths (Cyclic) takes one of them a width, drawn uniformly: all
     K would cost K passes.
 
@@ -82,7 +85,9 @@ class SupernetTrainer:
             for the next; ``"alternate"`` (Eq. 22) trains one path a batch and keeps the draw until
             all its paths had their turn: left c, right c; with the complement left c, right c̄,
             right c, left c̄, so that two consecutive batches tile the layer (exactly under BCv2;
-            under BC where c < K; under Cyclic only on average).
+            under BC where c < K; under Cyclic only on average). ``"sandwich"`` (US-Nets) trains on
+            each batch the widest, the narrowest and ``random_widths`` drawn widths; of BC and BCv2
+            all paths of each, as Eq. 10 does.
         complement: also train the complement (Eq. 11), ``space.complement(c, principle)``.
         seed: decides widths, the order and augmentation of the images, and dropout.
         checkpoint: file to keep the state in. If it exists, training goes on from it, to the same
@@ -90,8 +95,14 @@ class SupernetTrainer:
         checkpoint_every: steps between checkpoints; None: only when ``fit`` returns.
         progress: show a progress bar.
         sample: ``sample(rng, n) -> (n, L)`` widths; default ``net.space.sample`` (uniform).
-        at_once: with "both", add up the losses before one back-propagation, so that the activations
-            of all paths are alive together. Same gradients up to rounding; for comparing memory.
+        random_widths: with "sandwich", widths drawn a step, n in the formula (US-Nets: 2).
+        distill: with "sandwich", only the widest learns from the labels; all others learn its soft
+            predictions on the same batch, through which no gradient flows back (US-Nets). Under BC
+            and BCv2 path p learns from path p of the widest, which holds all its units. Records
+            hold the loss that was lowered, so these are not comparable to losses on labels.
+        at_once: with "both" or "sandwich", add up the losses before one back-propagation, so that
+            the activations of all paths are alive together. Same gradients up to rounding; for
+            comparing memory.
 
     Attributes:
         step: optimiser steps done. total_steps: steps of the whole recipe.
@@ -99,7 +110,7 @@ class SupernetTrainer:
         records: ``Records`` of (step, widths, path, training loss).
 
     Raises:
-        ValueError: for an unknown ``update``.
+        ValueError: for an unknown ``update``, or options that do not go with it.
         DataError: if the batch size leaves no full batch.
         CheckpointError: if ``checkpoint`` is damaged or belongs to other settings (named).
     """
@@ -112,6 +123,8 @@ class SupernetTrainer:
         *,
         update: str = "both",
         complement: bool = False,
+        random_widths: int = 2,
+        distill: bool = False,
         seed: int = 0,
         checkpoint=None,
         checkpoint_every: int | None = None,
@@ -119,14 +132,14 @@ class SupernetTrainer:
         sample=None,
         at_once: bool = False,
     ):
-        if update not in ("both", "alternate"):
-            raise ValueError(f"update must be 'both' or 'alternate', got {update!r}")
+        _check_update(net, update, complement, random_widths, distill)
         if checkpoint_every is not None and (checkpoint is None or checkpoint_every < 1):
             raise ValueError(
                 f"checkpoint_every={checkpoint_every} needs a checkpoint file and at least 1 step"
             )
         self.net, self.recipe, self.seed = net, recipe, seed
         self.update, self.complement, self.at_once = update, complement, at_once
+        self.random_widths, self.distill = random_widths, distill
         self.checkpoint, self.checkpoint_every = checkpoint, checkpoint_every
         self.progress = progress
         self.sample = net.space.sample if sample is None else sample
@@ -150,10 +163,11 @@ class SupernetTrainer:
 
     @property
     def passes_per_step(self) -> int:
-        """Forward-backward passes an optimiser step takes: 1, 2 or 4."""
+        """Forward-backward passes an optimiser step takes: widths a step times their paths."""
         if self.update == "alternate":
             return 1
-        return (2 if self.complement else 1) * (1 if self.net.n_paths > 2 else self.net.n_paths)
+        widths = 2 + self.random_widths if self.update == "sandwich" else 1 + self.complement
+        return widths * (1 if self.net.n_paths > 2 else self.net.n_paths)
 
     @property
     def records(self) -> Records:
@@ -213,8 +227,12 @@ class SupernetTrainer:
             epoch, start = epoch + 1, 0
 
     def _turns(self) -> list[tuple[np.ndarray, int]]:
-        """A newly drawn width as (widths, path) turns, in the order "alternate" takes them."""
+        """Newly drawn widths as (widths, path) turns, in the order "alternate" takes them."""
         space, n = self.net.space, self.net.n_paths
+        if self.update == "sandwich":  # the widest comes first, as the others may learn from it
+            ends = [space.full, space.narrowest]
+            widths = [*ends, *np.asarray(self.sample(self.rng, self.random_widths))]  # each (L,)
+            return [(c, p) for c in widths for p in range(n)]
         widths = [np.asarray(self.sample(self.rng, 1))[0]]  # each (L,)
         if self.complement:
             widths.append(space.complement(widths[0], self.net.principle))
@@ -224,20 +242,25 @@ class SupernetTrainer:
         return [(c, n - 1 - p if k else p) for p in range(n) for k, c in enumerate(widths)]
 
     def _train_step(self, x, y) -> list[float]:
-        if self.update == "both":
-            turns = self._turns()
-        else:
+        if self.update == "alternate":
             self._queue = self._queue or self._turns()
             turns, self._queue = self._queue[:1], self._queue[1:]
+        else:
+            turns = self._turns()
         lr = self.recipe.lr_at(self.step, self.steps_per_epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.zero_grad(set_to_none=True)
-        losses = []
+        losses, teachers = [], {}  # path -> soft predictions of the widest (B, classes)
         for c, path in turns:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.amp):
                 logits = self.net(x, c, path=path)  # (B, classes)
-                loss = F.cross_entropy(logits, y, label_smoothing=self.recipe.label_smoothing)
+                if path in teachers:
+                    loss = F.cross_entropy(logits, teachers[path])
+                else:
+                    loss = F.cross_entropy(logits, y, label_smoothing=self.recipe.label_smoothing)
+            if self.distill and path not in teachers:
+                teachers[path] = logits.detach().float().softmax(dim=1)
             if not self.at_once:
                 (loss / len(turns)).backward()
                 loss = loss.detach()  # frees this path's activations before the next one
@@ -269,7 +292,9 @@ class SupernetTrainer:
     def _settings(self) -> dict:
         space, data = self.net.space, self.data.describe()
         named = getattr(self.sample, "__qualname__", type(self.sample).__name__)
+        sandwich = {"random_widths": self.random_widths, "distill": self.distill}
         return {
+            **(sandwich if self.update == "sandwich" else {}),
             **{f"recipe.{k}": v for k, v in asdict(self.recipe).items()},
             **{f"data.{k}": data[k] for k in ("name", "seed", "shape", "mean", "std")},
             "data.train": data["train"]["sha256"],
@@ -314,3 +339,25 @@ class SupernetTrainer:
         seen = {k: v.numpy() for k, v in state["records"].items()}
         steps, paths, losses = (seen[k].tolist() for k in ("steps", "paths", "losses"))
         self._seen = list(zip(steps, seen["widths"], paths, losses, strict=True))
+
+
+def _check_update(net, update, complement, random_widths, distill) -> None:
+    """Refuse ways of training that do not exist, or that do not go together."""
+    if update not in ("both", "alternate", "sandwich"):
+        raise ValueError(f"update must be 'both', 'alternate' or 'sandwich', got {update!r}")
+    if update != "sandwich":
+        if distill:
+            raise ValueError(
+                "distill=True needs update='sandwich', which trains the widest in every step: "
+                f"with {update!r} there is nothing to learn from"
+            )
+        return
+    if complement:
+        raise ValueError("update='sandwich' trains no complement: leave complement=False")
+    if net.n_paths > 2:
+        raise ValueError(
+            f"update='sandwich' takes all paths of a width, and {net.principle.name} has "
+            f"{net.n_paths}: use 'both', or another principle"
+        )
+    if isinstance(random_widths, bool) or random_widths != int(random_widths) or random_widths < 0:
+        raise ValueError(f"random_widths must be an integer of at least 0, got {random_widths!r}")

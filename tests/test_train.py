@@ -345,7 +345,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(data):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"update": "left"}, ValueError, "'both' or 'alternate', got 'left'"),
+        ({"update": "left"}, ValueError, "'both', 'alternate' or 'sandwich', got 'left'"),
         ({"checkpoint_every": 5}, ValueError, "needs a checkpoint file"),
         ({"recipe": replace(RECIPE, batch_size=2000)}, DataError, "2000 .*'train' of 1078"),
     ],
