@@ -2,8 +2,9 @@
 
 from .budget import BudgetError
 from .evolution import evolve
+from .greedy import greedy
 from .random import random_search
 from .result import SearchResult
 from .uniform import uniform
 
-__all__ = ["BudgetError", "SearchResult", "evolve", "random_search", "uniform"]
+__all__ = ["BudgetError", "SearchResult", "evolve", "greedy", "random_search", "uniform"]
