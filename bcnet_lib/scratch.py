@@ -1,5 +1,6 @@
 """Training a plain network from scratch, with the same recipe object as a supernet."""
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from .data import Data, mix
 from .evaluate import accuracy
@@ -31,6 +32,8 @@ class Trained:
     """On the test split, in [0, 1]; None if it was not asked for."""
     history: pd.DataFrame
     """A row an epoch: epoch, lr (of its last step), loss and accuracy on its training batches."""
+    passes: int = 0
+    """Forward-backward passes done; those of a teacher, forward only, are not counted."""
 
     def __repr__(self) -> str:
         test = "" if self.test_accuracy is None else f", test {self.test_accuracy:.4f}"
@@ -45,8 +48,20 @@ def train_from_scratch(
     seed: int = 0,
     eval_test: bool = True,
     progress: bool = False,
+    teacher: nn.Module | None = None,
+    distill_weight: float = 0.5,
+    temperature: float = 4.0,
+    penalty: Callable[[nn.Module], Tensor] | None = None,
+    epochs: range | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
 ) -> Trained:
-    """Train a plain network on the training split and measure it, with its running statistics.
+    r"""Train a plain network on the training split and measure it, with its running statistics.
+
+    The loss is the cross entropy, plus the penalty if there is one. With a teacher of logits t, the
+    network's logits s follow both labels and teacher, by Hinton's distillation:
+
+    .. math:: (1 - w)\, \mathrm{CE}(s, y) + w\, T^2\, \mathrm{KL}\big(\mathrm{softmax}(t / T) \,\|\,
+              \mathrm{softmax}(s / T)\big)
 
     The weights of the last epoch are the ones measured and returned; no epoch is chosen by its
     test (or validation) accuracy. The initial weights are the caller's, e.g. those of
@@ -58,20 +73,42 @@ def train_from_scratch(
         recipe: ``Recipe``. seed: decides the order and augmentation of the images, and dropout.
         eval_test: whether to look at the test split.
         progress: show a progress bar.
+        teacher: trained network with the same classes, run in evaluation mode on the same images.
+        distill_weight: w, between 0 (labels alone) and 1 (teacher alone).
+        temperature: T > 0.
+        penalty: ``penalty(model)``, a scalar added to the loss, such as ``importance.bn_l1(1e-4)``.
+        epochs: train only these epochs of the recipe, counted from 0: ``range(3)``, and to go on
+            ``range(3, 30)``, to the same weights as in one go (bit for bit on a CPU).
+        optimizer: ``recipe.optimizer(model.parameters())``, to be kept from one part to the next.
     Raises:
         TrainingError: if a loss is not finite.
+        ValueError: if epochs are not of the recipe, or not its first and without an optimizer; if
+            distill_weight or temperature is outside its range.
         DataError: if the batch size leaves no full batch.
     """
+    if not 0 <= distill_weight <= 1 or not temperature > 0:
+        raise ValueError(
+            "distillation needs 0 <= distill_weight <= 1 and temperature > 0, got "
+            f"{distill_weight} and {temperature}"
+        )
     device = next(model.parameters()).device
     data = data.to(device)
+    if teacher is not None:
+        teacher = copy.deepcopy(teacher).to(device).eval()
     per_epoch = data.train.steps(recipe.batch_size, drop_last=True)
     total = recipe.steps(per_epoch)
-    optimizer = recipe.optimizer(model.parameters())
+    last = math.ceil(total / per_epoch)
+    epochs = range(last) if epochs is None else epochs
+    if epochs.step != 1 or not 0 <= epochs.start <= epochs.stop <= last:
+        raise ValueError(f"epochs={epochs} are not among the {last} of the recipe")
+    if epochs.start and optimizer is None:
+        raise ValueError(f"epochs={epochs} go on from an earlier part: give its optimizer")
+    optimizer = recipe.optimizer(model.parameters()) if optimizer is None else optimizer
     model.train()
-    history, step = [], 0
-    bar = progress_bar(total=total, desc="from scratch", show=progress)
+    history, step = [], epochs.start * per_epoch
+    bar = progress_bar(total=total, initial=step, desc="from scratch", show=progress)
     with bar, seeded(device) as seed_with:
-        for epoch in range(math.ceil(total / per_epoch)):
+        for epoch in epochs:
             losses, right = [], []
             options = {"seed": seed, "epoch": epoch, "augment": recipe.augment, "drop_last": True}
             batches = data.train.batches(recipe.batch_size, **options)
@@ -83,6 +120,11 @@ def train_from_scratch(
                 with torch.autocast(device.type, torch.bfloat16, enabled=recipe.amp):
                     logits = model(x)  # (B, classes)
                     loss = F.cross_entropy(logits, y, label_smoothing=recipe.label_smoothing)
+                    if teacher is not None:
+                        soft = _distance(logits, _soft(teacher, x), temperature)
+                        loss = (1 - distill_weight) * loss + distill_weight * soft
+                    if penalty is not None:
+                        loss = loss + penalty(model)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
@@ -113,7 +155,19 @@ def train_from_scratch(
         val_accuracy=accuracy(model, data.val),
         test_accuracy=accuracy(model, data.test) if eval_test else None,
         history=pd.DataFrame(history),
+        passes=step - epochs.start * per_epoch,
     )
+
+
+@torch.no_grad()
+def _soft(teacher: nn.Module, x: Tensor) -> Tensor:
+    return teacher(x)  # (B, classes)
+
+
+def _distance(student: Tensor, teacher: Tensor, T: float) -> Tensor:
+    """KL divergence of softened outputs, times T^2 so that gradients keep their size."""
+    logs = F.log_softmax(student.float() / T, dim=1), F.log_softmax(teacher.float() / T, dim=1)
+    return T**2 * F.kl_div(*logs, reduction="batchmean", log_target=True)
 
 
 @contextmanager
