@@ -12,6 +12,7 @@ import math
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from .data import Split
 from .progress import bar as progress_bar
@@ -41,7 +42,15 @@ def evaluate(net, c, split, *, batch_size: int = 2048, paths=None) -> float:
 
 
 def evaluate_many(
-    net, C, split, *, batch_size: int = 2048, paths=None, per_path=False, progress=False
+    net,
+    C,
+    split,
+    *,
+    batch_size: int = 2048,
+    paths=None,
+    per_path=False,
+    metric: str = "accuracy",
+    progress=False,
 ) -> np.ndarray:
     """Scores of many widths, as ``evaluate`` gives them.
 
@@ -49,12 +58,15 @@ def evaluate_many(
         net, split, batch_size, paths: as in ``evaluate``.
         C: width vectors (n, L), in units.
         per_path: keep the accuracy of every path instead of their mean.
+        metric: ``"accuracy"``, or ``"loss"`` for the mean cross entropy in nats.
         progress: show a progress bar.
     Returns:
         float64 array (n,), or (n, len(paths)) with ``per_path``.
     Raises:
-        WidthError, ValueError: as ``evaluate``.
+        WidthError, ValueError: as ``evaluate``; or if the metric is unknown.
     """
+    if metric not in _METRICS:
+        raise ValueError(f"metric must be one of {', '.join(_METRICS)}, got {metric!r}")
     split = getattr(split, "val", split)
     C = _vectors(net, C)
     paths = _paths(net, paths)
@@ -64,7 +76,7 @@ def evaluate_many(
         for i, c in enumerate(progress_bar(C, desc="evaluate", show=progress)):
             for j, path in enumerate(paths):
                 what = f"the supernet at widths {c.tolist()}, path {path},"
-                out[i, j] = _accuracy(lambda x, c=c, p=path: net(x, c, path=p), batches, what)
+                out[i, j] = _mean(lambda x, c=c, p=path: net(x, c, path=p), batches, what, metric)
     return out if per_path else out.mean(axis=1)
 
 
@@ -76,7 +88,7 @@ def accuracy(model, split: Split, *, batch_size: int = 2048) -> float:
     """
     with _mode(model, training=False):
         batches = _batches(split.to(_device(model)), batch_size)
-        return _accuracy(model, batches, f"{type(model).__name__}")
+        return _mean(model, batches, f"{type(model).__name__}", "accuracy")
 
 
 def _vectors(net, C) -> np.ndarray:
@@ -112,19 +124,25 @@ def _batches(split: Split, batch_size: int) -> _Batches:
     return _Batches(split, batch_size)
 
 
+_METRICS = {  # sums over a batch, of logits (B, classes) and labels (B,)
+    "accuracy": lambda logits, y: (logits.argmax(1) == y).sum(),
+    "loss": lambda logits, y: F.cross_entropy(logits, y, reduction="sum"),
+}
+
+
 @torch.no_grad()
-def _accuracy(forward, batches: _Batches, what: str) -> float:
-    right = bad = 0
+def _mean(forward, batches: _Batches, what: str, metric: str) -> float:
+    total = bad = 0
     for x, y in batches:  # (B, C, H, W), (B,)
         logits = forward(x)  # (B, classes)
-        right = right + (logits.argmax(1) == y).sum()
+        total = total + _METRICS[metric](logits, y)
         bad = bad + (~torch.isfinite(logits)).sum()
     if int(bad):  # one look at the end: no waiting for the device on every batch
         raise ValueError(
             f"{what} gives outputs that are not finite: its weights or the images hold NaN or "
             "infinite values; train again with a lower learning rate"
         )
-    return int(right) / len(batches.split)
+    return float(total) / len(batches.split)
 
 
 class _mode:

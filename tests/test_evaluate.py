@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from tiny import RECIPE, cnn, supernet
 
 from bcnet_lib.data import DataError, load
@@ -76,6 +77,20 @@ def test_every_path_counts_unless_a_subset_is_named(data, principle, n):
     assert per_path.shape == (4, n)
     np.testing.assert_array_equal(evaluate_many(net, C, data), per_path.mean(1))
     np.testing.assert_array_equal(evaluate_many(net, C, data, paths=[n - 1]), per_path[:, -1])
+
+
+def test_the_loss_is_the_mean_cross_entropy_over_paths(trained, data):
+    losses = evaluate_many(trained, C, data.val, metric="loss", batch_size=100, per_path=True)
+    split = data.val
+    for c, row in zip(C, losses, strict=True):
+        for path, loss in enumerate(row):
+            total = 0.0
+            for x, y in _Batches(split, 100):
+                with torch.no_grad():
+                    total += F.cross_entropy(trained(x, c, path), y).item() * len(y)
+            assert loss == pytest.approx(total / len(split), rel=1e-5)
+    with pytest.raises(ValueError, match="metric must be one of accuracy, loss, got 'top5'"):
+        evaluate_many(trained, C, split, metric="top5")
 
 
 def test_evaluation_changes_nothing(trained, data):

@@ -16,7 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
-__all__ = ["QCQP"]
+__all__ = ["QCQP", "lower_envelope"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,3 +95,19 @@ class QCQP:
         return [
             [i for i in sorted(colour) if colour[i] == k] for k in range(max(colour.values()) + 1)
         ]
+
+
+def lower_envelope(x, y) -> list[int]:
+    """Corners of the largest convex function below the points (x, y): positions, x ascending.
+
+    The least expected error at a mean number of channels is this function of that mean.
+    """
+    corners: list[int] = []
+    for k in np.argsort(x, kind="stable"):
+        while len(corners) > 1:
+            a, b = corners[-2:]
+            if (y[b] - y[a]) * (x[k] - x[a]) < (y[k] - y[a]) * (x[b] - x[a]):
+                break  # b lies below the line from a to k
+            corners.pop()
+        corners.append(int(k))
+    return corners
