@@ -17,7 +17,7 @@ from bcnet_lib.checkpoint import CheckpointError, read
 from bcnet_lib.cost import CostTable
 from bcnet_lib.data import load
 from bcnet_lib.evaluate import evaluate
-from bcnet_lib.search import BudgetError, SearchResult, evolve, random_search, uniform
+from bcnet_lib.search import BudgetError, SearchResult, evolution, evolve, random_search, uniform
 from bcnet_lib.search.budget import draw_within, shrink_within, widen_within
 from bcnet_lib.search.result import pareto_front
 from bcnet_lib.space import WidthSpace
@@ -88,6 +88,45 @@ def test_no_search_returns_or_scores_a_width_over_the_budget(share, seed):
         assert (COST.macs(everything(SPACE)) <= budget).mean() < 3e-3
     else:
         assert found.history.macs.max() <= budget and found.macs == COST.macs(found.best)
+
+
+@settings(max_examples=10, deadline=None)
+@given(share=st.floats(0.05, 0.95), seed=st.integers(0, 100))
+def test_nothing_is_over_a_budget_of_parameters(share, seed):
+    least, most = COST.params(SPACE.narrowest), COST.params(SPACE.full)
+    budget = least + share * (most - least)
+    options = {"budget": budget, "measure": "params", "seed": seed}
+    found = quiet(evolve, NET, None, population=6, generations=3, **options)
+    C = found.history[["c1", "c2", "c3"]].to_numpy()
+    np.testing.assert_array_equal(found.history.params, COST.params(C))
+    assert (
+        COST.params(C).max() <= budget
+        and COST.params(uniform(SPACE, COST, budget, "params")) <= budget
+    )
+    rng = np.random.default_rng(seed)
+    narrow = shrink_within(SPACE, COST, budget, SPACE.sample(rng, 20), rng, "params")
+    wide = widen_within(SPACE, COST, budget, narrow, rng, "params")
+    assert COST.params(narrow).max() <= budget and COST.params(wide).max() <= budget
+    assert COST.params(draw_within(SPACE, COST, most, rng, 5, measure="params")).max() <= most
+
+
+def test_budgets_speak_of_their_measure():
+    cases = {
+        "params": (
+            r"positive number of parameters",
+            r"budget of 1e-06 M parameters is below .* M par",
+        ),
+        "macs": (r"positive number of MACs", r"budget of 1e-06 M MACs is below .* M MACs \(all 3"),
+    }
+    for measure, (wrong, low) in cases.items():
+        with pytest.raises(BudgetError, match=wrong):
+            uniform(SPACE, COST, -1, measure)
+        with pytest.raises(BudgetError, match=low):
+            quiet(evolve, NET, None, budget=1, measure=measure)
+    with pytest.raises(ValueError, match="one of 'macs', 'params', 'latency', got 'flops'"):
+        uniform(SPACE, COST, HALF, "flops")
+    with pytest.warns(UserWarning, match=r"M parameters holds the whole network"):
+        uniform(SPACE, COST, 1e9, "params")
 
 
 @pytest.mark.parametrize("search", [evolve, random_search])
@@ -268,6 +307,107 @@ def test_evolution_ends_when_a_small_space_has_nothing_new():
     assert result.evaluations == inside.sum()
 
 
+def spread_of(C):
+    return len({tuple(c) for c in C.tolist()})
+
+
+def test_a_first_generation_is_filled_up_from_what_is_given():
+    one = uniform(SPACE, COST, HALF)
+    over = SPACE.full
+    given_ = np.stack([one, one, one, over, one])
+    names = ["c1", "c2", "c3"]
+    for n in (3, 8):
+        result = quiet(evolve, NET, None, budget=HALF, population=n, generations=1, initial=given_)
+        C = result.history[names].to_numpy()
+        assert C[0].tolist() == one.tolist() and len(C) == n == spread_of(C)
+        assert (C[1] <= over).all() and COST.macs(C).max() <= HALF
+    many = SPACE.sample(np.random.default_rng(0), 50)
+    result = quiet(evolve, NET, None, budget=FULL * 0.99, population=5, generations=1, initial=many)
+    assert result.history[names].to_numpy().tolist() == many[:5].tolist()
+    with pytest.raises(ValueError, match="must be 'random' or an array of widths, got 'prior'"):
+        quiet(evolve, NET, None, budget=HALF, initial="prior")
+
+
+def test_equal_networks_in_a_first_generation_are_one():
+    net = problem(widths=(5, 6, 64), K=16)
+    a, b = np.array([13, 14, 8]), np.array([15, 16, 8])  # 5 and 6 channels both
+    assert (net.space.channels(a) == net.space.channels(b)).all()
+    result = quiet(evolve, net, None, budget=net.cost.macs([16] * 3) * 0.9, population=2,
+                   generations=1, initial=[a, b, b])  # fmt: skip
+    assert result.evaluations == 2
+
+
+@pytest.mark.parametrize("survivors", [2, 5, None])
+def test_the_parents_are_as_many_as_survive(survivors, monkeypatch):
+    seen = []
+
+    class Spy(evolution.NSGA2):
+        def _advance(self, **kwargs):
+            super()._advance(**kwargs)
+            seen.append(len(self.pop))
+
+        def _initialize_advance(self, **kwargs):
+            super()._initialize_advance(**kwargs)
+            seen.append(len(self.pop))
+
+    monkeypatch.setattr(evolution, "NSGA2", Spy)
+    options = {"budget": HALF, "population": 12, "generations": 4, "survivors": survivors}
+    result = quiet(evolve, NET, None, **options)
+    assert seen == [survivors or 12] * 4
+    assert result.history.groupby("generation").size().max() == 12
+    with pytest.raises(ValueError, match="at least 2 survivors, got 1"):
+        quiet(evolve, NET, None, **options | {"survivors": 1})
+
+
+def test_survivors_are_the_best_of_all_so_far(monkeypatch):
+    pops = []
+
+    class Spy(evolution.NSGA2):
+        def _advance(self, **kwargs):
+            super()._advance(**kwargs)
+            pops.append(-self.pop.get("F")[:, 0])
+
+    monkeypatch.setattr(evolution, "NSGA2", Spy)
+    result = quiet(evolve, NET, None, budget=HALF, population=10, generations=6, survivors=4,
+                   objectives=())  # fmt: skip
+    for generation, kept in enumerate(pops, start=1):
+        so_far = result.history[result.history.generation <= generation]
+        assert sorted(kept, reverse=True) == pytest.approx(sorted(so_far.score)[:-5:-1])
+
+
+@pytest.mark.parametrize(
+    "objectives", [(), ("macs",), ("params",), ("params", "macs"), ["macs", "params"]]
+)
+def test_objectives_make_the_front(objectives):
+    result = quiet(
+        evolve, NET, None, budget=HALF, population=12, generations=6, objectives=objectives
+    )
+    extra = [name for name in objectives if name != "macs"]
+    names = ["c1", "c2", "c3", "score", "macs", *extra]
+    assert list(result.front.columns) == names
+    assert list(result.history.columns) == ["generation", *names]
+    points = result.history[[*objectives]].assign(score=-result.history.score).to_numpy()
+    front = result.front[[*objectives]].assign(score=-result.front.score).to_numpy()
+    dominated = [any((other <= p).all() and (other < p).any() for other in points) for p in points]
+    expected = {tuple(p) for p, d in zip(points, dominated, strict=True) if not d}
+    assert {tuple(p) for p in front} == expected and len(front) == len(expected)
+    assert result.score == result.history.score.max() and result.objectives == tuple(objectives)
+    assert f"{result.macs / 1e6:,.4g} M MACs" in repr(result)
+
+
+def test_unknown_or_repeated_objectives_are_refused():
+    with pytest.raises(ValueError, match="one of 'macs', 'params', 'latency', got 'energy'"):
+        quiet(evolve, NET, None, budget=HALF, objectives=["energy"])
+    with pytest.raises(ValueError, match="name one twice"):
+        quiet(evolve, NET, None, budget=HALF, objectives=["macs", "macs"])
+
+
+def test_report_prints_a_line_a_generation(capsys):
+    quiet(evolve, NET, None, budget=HALF, population=4, generations=3, callback=evolution.report)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 and lines[2].startswith("generation   3:") and "M MACs" in lines[2]
+
+
 class Stop(Exception):
     pass
 
@@ -280,8 +420,22 @@ def stop_at(generation):
     return callback
 
 
-def test_an_interrupted_evolution_ends_as_one_that_was_not(tmp_path):
-    options = {"budget": HALF, "population": 10, "generations": 8, "seed": 3, "progress": False}
+INITIAL = SPACE.sample(np.random.default_rng(5), 7)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"survivors": 3, "initial": INITIAL},
+        {"objectives": ("params", "macs"), "measure": "params"},
+    ],
+    ids=["plain", "survivors", "objectives"],
+)
+def test_an_interrupted_evolution_ends_as_one_that_was_not(tmp_path, more):
+    budget = (COST.params(SPACE.full) if "measure" in more else FULL) / 2
+    options = {"budget": budget, "population": 10, "generations": 8, "seed": 3, "progress": False}
+    options |= more
     calls = []
 
     def counted(c):
@@ -330,6 +484,8 @@ def test_a_search_checkpoint_is_text_and_refuses_damage_and_other_settings(tmp_p
         "seed is 1, was 0": {"seed": 1},
         "budget is .*, was": {"budget": HALF * 0.9},
         "population is 8, was 6": {"population": 8},
+        "survivors is 3, was None": {"survivors": 3},
+        r"objectives is \[\], was \['macs'\]": {"objectives": ()},
     }.items():
         with pytest.raises(CheckpointError, match=message):
             quiet(evolve, NET, None, **options | other)

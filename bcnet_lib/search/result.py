@@ -105,6 +105,11 @@ class Scores:
         self.asked.setdefault(key, (generation, int(macs)))
         return self.known[key]
 
+    @property
+    def best(self) -> float:
+        """Highest score so far."""
+        return max(self.known[key] for key in self.asked)
+
     def history(self) -> pd.DataFrame:
         """Every width asked for so far, in order: generation, c1 … cL, score, macs, objectives."""
         C = np.array(list(self.asked), dtype=np.int64)  # (n, L)
