@@ -78,11 +78,11 @@ def expected_course(courses: Mapping[str, Sequence[float]], budget: float) -> Bo
         ax.plot(x, y, style, color=INK if style == "-" else COLORS["BC"], label=name)
         said.append(f"{name}: {y[0]:.2f} to {y[-1]:.2f}")
     ax.axhline(1, color=NEUTRAL, lw=1.2)
-    ax.annotate("budget", (100, 1), (0, 4), textcoords="offset points", ha="right", color=INK)
+    ax.annotate(" budget", (100, 1), va="center", color=INK, annotation_clip=False)
     ax.set(xlabel="training (%)", ylabel="expected MACs / budget", xlim=(0, 100))
-    ax.set_ylim(bottom=0)
+    ax.margins(y=0.15)
     ax.grid(axis="y")
-    ax.legend(loc="lower right", handlelength=2.4)
+    ax.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1), handlelength=2.4)
     figure.alt = "Expected MACs as a share of the budget, first and last step. " + "; ".join(said)
     return figure
 
