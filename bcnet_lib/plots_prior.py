@@ -197,7 +197,7 @@ def distributions(priors: Mapping[str, object]) -> BookFigure:
 
 
 @styled
-def populations(losses: Mapping[str, np.ndarray], what: str = "loss, nats") -> BookFigure:
+def populations(losses: Mapping[str, np.ndarray], what: str = "mean loss, nats") -> BookFigure:
     """Mean loss of initial populations, one dot a seed, with mean and interval.
 
     Args:
@@ -220,5 +220,5 @@ def populations(losses: Mapping[str, np.ndarray], what: str = "loss, nats") -> B
     ax.set_ylim(len(losses) - 0.4, -0.6)
     ax.set_xlabel(what)
     ax.grid(axis="x")
-    figure.alt = f"Mean {what} of initial populations. " + "; ".join(said)
+    figure.alt = f"Initial populations, {what}. " + "; ".join(said)
     return figure

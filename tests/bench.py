@@ -29,6 +29,7 @@ from bcnet_lib.data import load  # noqa: E402
 from bcnet_lib.evaluate import evaluate_many  # noqa: E402
 from bcnet_lib.memory import peak_memory  # noqa: E402
 from bcnet_lib.models import digits_cnn  # noqa: E402
+from bcnet_lib.search import fit_prior, released_prior  # noqa: E402
 
 K, BASE, RIGHT = 8, 2, 1
 TARGET = 1.05  # a path's step against the stand-alone network's, from half the width on
@@ -158,6 +159,33 @@ class Bench:
         what = f"evaluation: digits_cnn, {len(data.val)} images, both paths"
         self.row(what, f"{len(C) / seconds:.0f} widths/s")
 
+    def prior(self, name: str, share: float = 0.4) -> None:
+        """Prior sampling on a real coupling graph: errors that fall with width, and noise."""
+        model, x = zoo.make(name, 1000, device="meta"), torch.empty(1, 3, 224, 224)
+        space = WidthSpace.from_model(model, x, K=20)
+        cost = CostTable(model, space, x)
+        rng = np.random.default_rng(0)
+        fall = rng.uniform(0.05, 0.5, (space.L, 1)) * (1 - np.arange(1, 21) / 20) ** 2
+        errors = 2 + fall + rng.normal(0, 0.01, fall.shape)
+        budget = share * cost.macs(space.full)
+        rules = {
+            "certified": partial(fit_prior, errors, cost, budget),
+            "released recipe": partial(
+                released_prior, errors, cost, budget, steps=20 if self.quick else 2000
+            ),
+        }
+        for rule, solve in rules.items():
+            found = []
+            seconds = self.seconds(lambda solve=solve, found=found: found.append(solve()))
+            target = 2.0 if rule == "certified" else None
+            verdict = "" if target is None else "met" if seconds <= target else "MISSED"
+            self.row(
+                f"prior, {rule}: {name}, {space.L} groups",
+                f"{seconds:.2f} s, gap {found[0].gap:.2%}",
+                "" if target is None else f"<= {target:g} s",
+                verdict,
+            )
+
     def run(self) -> None:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
@@ -184,6 +212,8 @@ class Bench:
             self.discovery(name)
         self.memory(models[0])
         self.evaluation()
+        for name in models if self.quick else ["mobilenet_v2", "resnet50"]:
+            self.prior(name)
 
 
 def median_interval(x) -> tuple[float, float, float]:

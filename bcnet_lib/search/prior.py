@@ -181,7 +181,7 @@ def fit_prior(
 
     .. math::
         \min_P \sum_i \sum_c P_i(c)\, E(i, c) - \tau \sum_i H(P_i) \quad\text{so that}\quad
-        \mathbb E_{c \sim P}\, \mathrm{MACs}(c) \le B
+        \mathbb E_{c \sim P}\, \mathrm{MACs}(c) \le F_b
 
     over the model's real coupling graph: a residual group is coupled to many others, and layers
     with the same group at both ends count with E[c^2]. The paper's problem has temperature 0. Its

@@ -4,7 +4,7 @@ Source: Su et al., arXiv 2203.13714, section 4.3. With one distribution :math:`P
 
 .. math::
     \min_P \sum_i E_i^\top P_i \quad\text{so that}\quad
-    f_0 + \sum_i u_i^\top P_i + \sum_{i<j} P_i^\top T_{ij} P_j \le B
+    f_0 + \sum_i u_i^\top P_i + \sum_{i<j} P_i^\top T_{ij} P_j \le F_b
 
 where the tables u and T are the cost of single groups and of pairs that share a layer. The products
 of two unknown distributions make it non-convex; with all but one of two coupled groups held fixed

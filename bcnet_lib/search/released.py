@@ -5,7 +5,7 @@ authors' repository (github.com/xiusu/BCNetV2). From normal random logits, 2,000
 lower
 
 .. math:: \frac1L \sum_i E_i^\top P_i
-          + 1000 \Big(1 - \frac{\mathbb E_{c \sim P}\,\mathrm{MACs}(c)}{0.4\,B}\Big)^2,
+          + 1000 \Big(1 - \frac{\mathbb E_{c \sim P}\,\mathrm{MACs}(c)}{0.4\,F_b}\Big)^2,
           \qquad P_i = \mathrm{softmax}(z_i)
 
 so that expected MACs are pulled *to* 0.4 of the budget, from both sides, and nothing bounds them.
@@ -52,21 +52,37 @@ def released_prior(
     check_budget(cost.space, cost, budget)
     errors = [np.where(np.isnan(e), unseen, e) for e in map(np.asarray, errors)]
     problem = QCQP.from_cost(candidate_errors(errors, cost.space)[0], cost, budget)
-    E, unary = ([torch.from_numpy(a) for a in group] for group in (problem.errors, problem.unary))
-    pairs = {ij: torch.from_numpy(table) for ij, table in problem.pairs.items()}
+    E, unary, i, j, tables = _padded(problem)  # (L, K), (L, K), (M,), (M,), (M, K, K)
     generator = torch.Generator().manual_seed(seed)
-    z = [
-        torch.randn(len(e), generator=generator, dtype=torch.float64, requires_grad=True) for e in E
-    ]
-    optimizer = torch.optim.SGD(z, lr=lr)
+    start = torch.randn(E.shape, generator=generator, dtype=torch.float64)
+    z = torch.where(torch.isinf(E), -torch.inf, start).requires_grad_()
+    E = E.nan_to_num(posinf=0.0)
+    optimizer = torch.optim.SGD([z], lr=lr)
     for _ in range(steps):
-        P = [torch.softmax(logits, dim=0) for logits in z]  # L of (K_i,)
-        error = sum(e @ p for e, p in zip(E, P, strict=True)) / len(E)
-        alone = sum(u @ p for u, p in zip(unary, P, strict=True))
-        together = sum(P[i] @ table @ P[j] for (i, j), table in pairs.items())
-        macs = problem.constant + alone + together  # in budgets
+        P = torch.softmax(z, dim=1)  # (L, K)
+        error = (E * P).sum() / len(E)
+        together = (torch.bmm(P[i, None], tables) @ P[j, :, None]).sum()  # (M, 1, 1) summed
+        macs = problem.constant + (unary * P).sum() + together  # in budgets
         optimizer.zero_grad()
         (error + penalty * (1 - macs / target) ** 2).backward()
+        z.grad.nan_to_num_(0.0)  # of widths that are not there
         optimizer.step()
-    P = [torch.softmax(logits.detach(), dim=0).numpy() for logits in z]
+    P = torch.softmax(z.detach(), dim=1).numpy()
+    P = [p[: len(e)] for p, e in zip(P, problem.errors, strict=True)]
     return certified(problem, P, cost, budget)
+
+
+def _padded(problem: QCQP):
+    """The instance as rectangular tensors; errors of widths that are not there are infinite."""
+    K = max(len(e) for e in problem.errors)
+
+    def row(a, fill):
+        return np.pad(a, (0, K - len(a)), constant_values=fill)
+
+    E = np.stack([row(e, np.inf) for e in problem.errors])
+    unary = np.stack([row(u, 0.0) for u in problem.unary])
+    tables = np.zeros((len(problem.pairs), K, K))
+    for out, table in zip(tables, problem.pairs.values(), strict=True):
+        out[: len(table), : table.shape[1]] = table
+    i, j = np.array(list(problem.pairs), dtype=np.int64).reshape(-1, 2).T.copy()
+    return tuple(map(torch.from_numpy, (E, unary, i, j, tables)))
