@@ -12,6 +12,7 @@ from bcnet_lib.checkpoint import CheckpointError
 from bcnet_lib.cost import CostTable
 from bcnet_lib.data import load
 from bcnet_lib.recipe import Recipe
+from bcnet_lib.search import TAS, MetaPruning
 from bcnet_lib.search.dmcp import DMCP, markov
 from bcnet_lib.space import WidthSpace
 
@@ -146,6 +147,16 @@ def test_expected_macs_move_towards_the_budget(data, share):
     found = run.fit().search()
     assert abs(found.expected_macs / run.budget - 1) < 0.25
     assert found.macs <= run.budget
+
+
+@pytest.mark.parametrize("kind", [TAS, DMCP, MetaPruning])
+def test_a_group_with_one_width_takes_part(data, kind):
+    model = small.residual()
+    space = WidthSpace.from_model(model, torch.zeros(1, 1, 8, 8), K=4, base=[4, 1])
+    assert [len(c) for c in space.candidates] == [1, 4]
+    run = kind(model, space, data, RECIPE, budget=9e3, progress=False).fit(max_steps=4)
+    found = run.search(population=4, generations=2) if kind is MetaPruning else run.search()
+    assert found.best[0] == 4 and found.macs <= 9e3
 
 
 @settings(max_examples=20, deadline=None)

@@ -63,7 +63,7 @@ class Hypernet(nn.Module):
         for name in self.names:
             normal = torch.randn(hidden, space.L + 1, generator=generator).to(**where)
             V.append(nn.Parameter(normal[:, 1:] / math.sqrt(space.L)))  # (h, L)
-            v.append(nn.Parameter(normal[:, 0]))  # (h,)
+            v.append(nn.Parameter(normal[:, 0].clone()))  # (h,)
             A.append(nn.Parameter(torch.zeros(own[name].numel(), hidden, **where)))
         self.V, self.v, self.A = map(nn.ParameterList, (V, v, A))
 
