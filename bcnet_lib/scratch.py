@@ -76,7 +76,7 @@ def train_from_scratch(
         teacher: trained network with the same classes, run in evaluation mode on the same images.
         distill_weight: w, between 0 (labels alone) and 1 (teacher alone).
         temperature: T > 0.
-        penalty: ``penalty(model)``, a scalar added to the loss, such as ``importance.bn_l1(1e-4)``.
+        penalty: ``penalty(model)``, a scalar added to the loss, such as ``search.bn_l1(1e-4)``.
         epochs: train only these epochs of the recipe, counted from 0: ``range(3)``, and to go on
             ``range(3, 30)``, to the same weights as in one go (bit for bit on a CPU).
         optimizer: ``recipe.optimizer(model.parameters())``, to be kept from one part to the next.

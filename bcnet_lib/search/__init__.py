@@ -4,7 +4,7 @@ from .budget import BudgetError
 from .dmcp import DMCP
 from .evolution import evolve
 from .greedy import greedy
-from .importance import bn_l1, importance
+from .importance import Ranking, bn_l1, importance
 from .metapruning import MetaPruning
 from .prior import Prior, fit_prior, layer_errors
 from .random import random_search
@@ -20,6 +20,7 @@ __all__ = [
     "BudgetError",
     "MetaPruning",
     "Prior",
+    "Ranking",
     "Retrained",
     "SearchResult",
     "bn_l1",

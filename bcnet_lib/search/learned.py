@@ -101,7 +101,8 @@ class WidthLearner:
 
     Attributes:
         net: the ``Supernet``. logits: the distribution's parameters, one tensor a group.
-        step, total_steps: as of ``SupernetTrainer``. passes: forward-backward passes done.
+        step: steps done. total_steps: steps of the whole recipe. passes: forward-backward passes
+            done.
 
     Raises:
         BudgetError: if the budget is no positive number or below the narrowest network.
