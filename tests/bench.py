@@ -27,6 +27,8 @@ import zoo  # noqa: E402
 from bcnet_lib import BCv2, CostTable, Recipe, Supernet, SupernetTrainer, WidthSpace  # noqa: E402
 from bcnet_lib.data import load  # noqa: E402
 from bcnet_lib.evaluate import evaluate_many  # noqa: E402
+from bcnet_lib.latency import measure_latency, stopwatch  # noqa: E402
+from bcnet_lib.latency_check import check_latency  # noqa: E402
 from bcnet_lib.memory import peak_memory  # noqa: E402
 from bcnet_lib.models import digits_cnn  # noqa: E402
 from bcnet_lib.search import fit_prior, released_prior  # noqa: E402
@@ -159,6 +161,26 @@ class Bench:
         what = f"evaluation: digits_cnn, {len(data.val)} images, both paths"
         self.row(what, f"{len(C) / seconds:.0f} widths/s")
 
+    def latency(self, name: str, size: int, batch: int) -> None:
+        """Relative error of the layer table on whole networks that nothing was fitted to."""
+        model = digits_cnn() if name == "digits_cnn" else zoo.make(name)
+        x = torch.empty(1, 1 if name == "digits_cnn" else 3, size, size)
+        space = WidthSpace.from_model(model, x, K=K, base=BASE)
+        # on the CPU, time of this process: other work on the machine disturbs it less
+        clock = time.perf_counter if self.device.type == "cuda" else time.process_time
+        options = {"timer": stopwatch(self.device, clock=clock), "progress": False}
+        rounds = 2 if self.quick else 8
+        table = measure_latency(
+            model, space, batch=batch, device=self.device, repeats=rounds, **options
+        )
+        check = check_latency(model, space, table, n=6 if self.quick else 24, **options)
+        for how, row in check.errors.iterrows():
+            if how != "sum + constant":
+                self.row(
+                    f"latency error, {how}: {name}, {size} px, batch {batch}",
+                    f"median {row['median']:.1%}, 90 % {row['90 %']:.1%}",
+                )
+
     def prior(self, name: str, share: float = 0.4) -> None:
         """Prior sampling on a real coupling graph: errors that fall with width, and noise."""
         model, x = zoo.make(name, 1000, device="meta"), torch.empty(1, 3, 224, 224)
@@ -214,6 +236,10 @@ class Bench:
         self.evaluation()
         for name in models if self.quick else ["mobilenet_v2", "resnet50"]:
             self.prior(name)
+        self.latency("digits_cnn", 8, 32)
+        if not self.quick:
+            self.latency("mobilenet_v2", 96, 1)
+            self.latency("resnet18", 64, 4)
 
 
 def median_interval(x) -> tuple[float, float, float]:
