@@ -2,8 +2,10 @@
 
 import itertools
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 
+import cvxpy as cp
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,8 @@ from tiny import RECIPE, cnn, supernet
 
 from bcnet_lib.cost import CostTable
 from bcnet_lib.data import load
+from bcnet_lib.models import mobilenet_v2_cifar
+from bcnet_lib.results import Record
 from bcnet_lib.search import BudgetError, fit_prior, layer_errors
 from bcnet_lib.search.alternation import Alternation, best_pairs, entropy, two_widths
 from bcnet_lib.search.bounds import elimination, gibbs_bound, lagrangian, least, mccormick
@@ -146,6 +150,25 @@ def test_two_widths_solve_a_linear_program_over_one_group(seed):
             assert (1 - t[k]) * slope[x[k], k] + t[k] * slope[y[k], k] <= room[k] + 1e-12
 
 
+def test_the_problem_is_no_convex_one():
+    """The quadratic form of Eq. 15 has eigenvalues of both signs, and cvxpy refuses the problem."""
+    space, cost = graph("resnet18")
+    problem = QCQP.from_cost(some_errors(space), cost, 0.5 * cost.macs(space.full))
+    sizes = [len(e) for e in problem.errors]
+    place = np.cumsum([0, *sizes])
+    form = np.zeros((place[-1],) * 2)
+    for (i, j), table in problem.pairs.items():
+        form[place[i] : place[i + 1], place[j] : place[j + 1]] = table / 2
+    values = np.linalg.eigvalsh(form + form.T)
+    assert values[0] < -0.01 and values[-1] > 0.01
+    P = [cp.Variable(n, nonneg=True) for n in sizes]
+    product = sum(P[i] @ table @ P[j] for (i, j), table in problem.pairs.items())
+    value = sum(e @ p for e, p in zip(problem.errors, P, strict=True))
+    whole = cp.Problem(cp.Minimize(value), [*(cp.sum(p) == 1 for p in P), product <= 1])
+    with pytest.raises(cp.DCPError):
+        whole.solve()
+
+
 # bounds
 
 
@@ -257,6 +280,25 @@ def test_real_records_of_a_supernet_give_a_certified_prior():
     assert prior.gap <= 0.01 and prior.macs <= budget * (1 + 1e-6)
     again = fit_prior(errors, net.cost, budget)
     assert all((p == q).all() for p, q in zip(prior.P, again.P, strict=True))
+
+
+RECORD = Path(__file__).parents[1] / "figures/prior_records/digits/results.json"
+
+
+@pytest.mark.parametrize("share", [0.15, 0.2, 0.25, 0.4])
+def test_recorded_losses_of_mobilenet_v2_give_a_gap_below_one_percent(share):
+    model = mobilenet_v2_cifar()
+    model.features[0][0] = torch.nn.Conv2d(1, 32, 3, padding=1, bias=False)
+    x = torch.zeros(1, 1, 8, 8)
+    space = WidthSpace.from_model(model, x, K=20, base=5)
+    cost = CostTable(model, space, x)
+    table = Record.load(RECORD).frame()
+    widths = np.array([list(map(int, c.split())) for c in table.widths])
+    errors = layer_errors(SimpleNamespace(widths=widths, losses=table.loss), space=space)
+    budget = share * cost.macs(space.full)
+    prior = fit_prior(errors, cost, budget)
+    assert space.L == 25 and space.K == 20
+    assert prior.gap <= 0.01 and prior.macs <= budget * (1 + 1e-6) and prior.unseen == 0
 
 
 # errors of widths (Eq. 13)

@@ -231,7 +231,7 @@ def best_distributions(problem: QCQP, *, temperature: float = 0.0, starts: int =
         return free, bound, True
     fits, rng, best = Alternation(problem, temperature), np.random.default_rng(seed), None
     for k in range(starts):
-        P = fits.run(first[k] if k < len(first) else _random(problem, rng))
+        P = fits.run(first[k] if k < len(first) else random_start(problem, rng))
         if best is None or fits.objective(P) < fits.objective(best):
             best = P
         if fits.objective(best) - bound <= 1e-9 * max(1.0, abs(bound)):
@@ -316,7 +316,8 @@ def _cheapest(problem: QCQP) -> list[np.ndarray]:
     return problem.point([0] * problem.L)  # candidates ascend, and so does every cost
 
 
-def _random(problem: QCQP, rng) -> list[np.ndarray]:
+def random_start(problem: QCQP, rng) -> list[np.ndarray]:
+    """Random distributions within the budget."""
     P = [rng.dirichlet(np.full(len(e), 0.3)) for e in problem.errors]
     return _toward(problem, _cheapest(problem), P)
 
