@@ -1,8 +1,8 @@
-"""Searches for widths within a budget of MACs, under the shared weights of a supernet."""
+"""Searches for widths within a budget, under the shared weights of a supernet."""
 
 from .budget import BudgetError
 from .dmcp import DMCP
-from .evolution import evolve
+from .evolution import evolve, report
 from .greedy import greedy
 from .importance import Ranking, bn_l1, importance
 from .metapruning import MetaPruning
@@ -32,5 +32,6 @@ __all__ = [
     "random_retrain",
     "random_search",
     "released_prior",
+    "report",
     "uniform",
 ]
