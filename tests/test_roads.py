@@ -1,11 +1,15 @@
 """The comparison of methods: equal passes, one budget, paired seeds, a record that says so."""
 
+from dataclasses import asdict
+from pathlib import Path
+
 import pytest
 
 from bcnet_lib.results import Record
 from bcnet_lib.roads import DISTILLED, METHODS, Setting, main, make_record
 
 pytest.importorskip("torch_pruning")
+ROOT = Path(__file__).parents[1]
 TINY = Setting(passes=28, epochs=2, randoms=2, population=4, generations=1)
 
 
@@ -26,6 +30,18 @@ def test_every_method_has_a_row_within_the_budget_at_equal_passes(record):
     widths = table[[f"c{i + 1}" for i in range(5)]]
     assert widths.loc["TAS"].equals(widths.loc["TAS, distilled"])
     assert record.headline.endswith("10 methods at 28 passes, digits")
+
+
+def test_the_record_of_the_chapter_compares_all_methods_on_the_same_terms():
+    record = Record.load(ROOT / "figures/other_roads/digits/results.json")
+    setting = Setting()
+    assert record.parameters == asdict(setting) | {"seeds": record.parameters["seeds"]}
+    assert len(record.parameters["seeds"]) >= 8
+    for method in (*METHODS, *DISTILLED):
+        assert len(record.values("accuracy", method=method)) == len(record.parameters["seeds"])
+        assert (record.values("budget", method=method) <= 1).all()
+        passes = record.values("passes", method=method)
+        assert (abs(passes - (0 if "uniform" in method else setting.passes)) <= 5).all()
 
 
 def test_the_command_writes_a_record(record, tmp_path, monkeypatch, capsys):
