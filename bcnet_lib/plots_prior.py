@@ -134,7 +134,7 @@ def dual(prices, bounds, lines, value: float) -> BookFigure:
     ax.set(xlabel="price of a budget of MACs, nats", ylabel="nats")
     ax.set_xlim(prices[0], prices[-1])
     ax.set_ylim(bounds.min() - 0.05 * span, value + 0.6 * span)
-    ax.legend(loc="upper right")
+    ax.legend(loc="lower center")
     best = int(bounds.argmax())
     figure.alt = (
         f"The bound rises to {bounds[best]:.3f} at a price of {prices[best]:.2f} nats and falls "
@@ -145,7 +145,7 @@ def dual(prices, bounds, lines, value: float) -> BookFigure:
 
 @styled
 def alternations(traces: Mapping[str, Sequence[float]], bound: float) -> BookFigure:
-    """Expected error after each linear program, from several starts, and the bound.
+    """Expected error above the bound after each linear program, from several starts.
 
     Args:
         traces: name of the start -> values in nats, one a program, the start's own first.
@@ -155,9 +155,12 @@ def alternations(traces: Mapping[str, Sequence[float]], bound: float) -> BookFig
     ax = axes[0, 0]
     colors = [ORANGE, BLUE, "#CC79A7", NEUTRAL, "#009E73", INK]
     for k, (name, values) in enumerate(traces.items()):
-        ax.plot(range(len(values)), values, "o-", ms=4, color=colors[k % 6], label=name)
-    ax.axhline(bound, color=RED, ls="--", lw=1.5, label="bound")
-    ax.set(xlabel="linear programs solved", ylabel="expected error, nats")
+        above = np.asarray(values) - bound
+        ax.plot(range(len(above)), above, "o-", ms=4, color=colors[k % 6], label=name)
+    ax.set_yscale("log")
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.grid(axis="y")
+    ax.set(xlabel="linear programs solved", ylabel="nats above the bound")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend()
     ends = "; ".join(f"{name} ends at {values[-1]:.3f}" for name, values in traces.items())
