@@ -86,14 +86,15 @@ def best_pairs(problem: QCQP, P, tolerance: float = 1e-9) -> list[np.ndarray]:
     two widths, is solved by comparing all pairs of widths.
     """
     P = list(P)
+    cost, slopes = problem.cost(P), [problem.slope(P, n) for n in range(problem.L)]
     for i in range(problem.L):
         for j in range(problem.L):
             if i == j:
                 continue
             table = problem.neighbours[i].get(j, np.zeros((len(P[i]), len(P[j]))))
-            alone = problem.slope(P, i) - table @ P[j]  # (K_i,)
-            other = problem.slope(P, j) - P[i] @ table  # (K_j,)
-            rest = problem.cost(P) - alone @ P[i] - other @ P[j] - P[i] @ table @ P[j]
+            alone = slopes[i] - table @ P[j]  # (K_i,)
+            other = slopes[j] - P[i] @ table  # (K_j,)
+            rest = cost - alone @ P[i] - other @ P[j] - P[i] @ table @ P[j]
             slope, room = alone[:, None] + table, 1 - rest - other  # (K_i, K_j), (K_j,)
             value, x, y, t = two_widths(problem.errors[i], slope, room)  # (K_j,) each
             total = value + problem.errors[j]
@@ -102,6 +103,7 @@ def best_pairs(problem: QCQP, P, tolerance: float = 1e-9) -> list[np.ndarray]:
                 P[i], P[j] = np.zeros(len(P[i])), np.eye(len(P[j]))[k]
                 P[i][x[k]] += 1 - t[k]
                 P[i][y[k]] += t[k]
+                cost, slopes = problem.cost(P), [problem.slope(P, n) for n in range(problem.L)]
     return P
 
 
