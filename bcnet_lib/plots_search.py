@@ -62,7 +62,7 @@ def ranked(points, rank, crowding) -> BookFigure:
     ax.set(xlabel="MACs (share of the full network)", ylabel="score")
     ax.margins(0.12)
     ax.grid()
-    ax.legend(loc="lower right")
+    ax.legend(loc="upper left")
     sizes = [int((rank == r).sum()) for r in range(rank.max() + 1)]
     figure.alt = (
         f"{len(points)} networks by MACs and score in {len(sizes)} fronts of "
@@ -133,6 +133,7 @@ def mutation(children: Mapping[str, Sequence[int]], parent: int, last: int) -> B
         ax.set_ylabel("%")
         ax.grid(axis="y")
         said.append(f"{name}: unchanged in {share[parent]:.0%}")
+    axes[-1, 0].set_xticks(x[:: 1 if last < 12 else 2])
     axes[-1, 0].set_xlabel(f"new position (it was {parent})")
     figure.alt = f"Positions after polynomial mutation of {parent} in 0..{last}. " + "; ".join(said)
     return figure
@@ -148,27 +149,30 @@ def regret_curves(
     Args:
         curves: method -> (seeds, evaluations); mean and 95 % interval over the seeds are drawn.
     """
-    figure, axes = panels(4.6)
+    figure, axes = panels(4.8)
     ax = axes[0, 0]
-    said = []
+    said, least = [], np.inf
     for k, (name, raw) in enumerate(curves.items()):
         color, line = _look(name, k)
         y = np.asarray(raw) * scale  # (seeds, N)
         x = np.arange(1, y.shape[1] + 1)
         bands = [mean_interval(column) for column in y.T]
         mean = np.array([b.mean for b in bands])
-        ax.fill_between(x, [b.low for b in bands], [b.high for b in bands], color=color,
-                        alpha=0.18, lw=0)  # fmt: skip
+        low = np.maximum([b.low for b in bands], 1e-9)  # a logarithmic axis has no zero
+        ax.fill_between(x, low, [b.high for b in bands], color=color, alpha=0.15, lw=0)
         ax.plot(x, mean, color=color, ls=line, label=name)
         said.append(f"{name}: {mean[-1]:.2f}")
+        least = min(least, mean[mean > 0].min())
+    ax.set_yscale("log")
+    ax.set_ylim(bottom=0.6 * least)
+    ax.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
     ax.set_xscale("log")
     ticks = [t for t in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if t <= x[-1]]
     ax.set_xticks(ticks, [f"{t:,}" for t in ticks])
     ax.minorticks_off()
     ax.set(xlabel="networks scored", ylabel=unit, xlim=(1, x[-1]))
-    ax.set_ylim(bottom=0)
     ax.grid()
-    ax.legend(ncols=1, loc="upper right")
+    ax.legend(ncols=1, loc="lower left")
     seeds = len(next(iter(curves.values())))
     figure.alt = f"{unit} after {x[-1]} networks, mean of {seeds} seeds. " + "; ".join(said)
     return figure

@@ -58,13 +58,13 @@ def evolve(
         cost: ``CostTable``; default ``net.cost``.
         measure: what the budget limits: ``"macs"``, ``"params"`` or ``"latency"``.
         objectives: what the search makes small beside making the score large: any of the same
-            names; default the measure alone. ``()`` leaves the score alone, and NSGA-II then ranks
-            by it as any evolution does.
+            names; default the measure alone. ``()`` leaves the score alone: NSGA-II then ranks by
+            it as any evolution does, and finds a better network at the budget but no front.
         population: widths a generation. generations: how many, the first one included.
         survivors: how many of all widths so far, the best by rank and crowding, are the parents of
             the next generation. The paper says 10. None: as many as ``population``, the rule of
-            NSGA-II, and the default, because few parents lead early and fall behind later where
-            they have a whole front to hold (measured in the chapter *NSGA-II on widths*).
+            NSGA-II, and the default: the chapter *NSGA-II on widths* could tell no difference in
+            favour of fewer parents.
         seed: the same seed gives the same search.
         initial: ``"random"``, or widths (n, L) to start from, such as a prior's samples or
             ``[uniform(...)]``. They are narrowed at random until they fit; the first

@@ -14,7 +14,7 @@ import pandas as pd
 from .budget import measure_of
 from .result import pareto_front
 
-__all__ = ["ScoreTable", "coverage", "regret", "study"]
+__all__ = ["ScoreTable", "area_below", "coverage", "regret", "study"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,27 +80,27 @@ def coverage(front: pd.DataFrame, true: pd.DataFrame, budget: float, floor: floa
     Args:
         front, true: tables with score and macs, within the budget. floor: scores count from here.
     """
-    return _area(front, budget, floor) / _area(true, budget, floor)
+    return area_below(front, budget, floor) / area_below(true, budget, floor)
 
 
-def _area(front: pd.DataFrame, budget: float, floor: float) -> float:
+def area_below(front: pd.DataFrame, budget: float, floor: float) -> float:
+    """Area below the stairs of a front, from a floor, with MACs as shares of the budget.
+
+    In two dimensions it is the hypervolume with the corner (budget, floor) as reference.
+    """
     front = front.sort_values("macs")
-    steps = np.diff(np.append(front.macs, budget))  # (m,) MACs for which each is the best
+    steps = np.diff(np.append(front.macs, budget)) / budget  # (m,) where each is the best
     best = np.maximum.accumulate(front.score.to_numpy())
     return float((steps * np.maximum(best - floor, 0)).sum())
 
 
-def study(methods, table: ScoreTable, *, budget: float, seeds, evaluations: int) -> dict:
+def study(methods, table: ScoreTable, *, budget: float, seeds) -> dict[str, list]:
     """Run every method with every seed on a table.
 
     Args:
         methods: name -> callable (table, budget, seed) -> ``SearchResult``.
-        budget: MACs. seeds: of the searches. evaluations: length of the curves.
+        budget: MACs. seeds: of the searches.
     Returns:
-        name -> float64 (seeds, evaluations), the regrets.
+        name -> list of ``SearchResult``, one a seed.
     """
-    best = table.best(budget)
-    return {
-        name: np.stack([regret(run(table, budget, s), best, evaluations) for s in seeds])
-        for name, run in methods.items()
-    }
+    return {name: [run(table, budget, s) for s in seeds] for name, run in methods.items()}
