@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from .style import COLORS, INK, NEUTRAL, BookFigure, panels, styled
 
@@ -84,6 +85,7 @@ def best_of_n(
         ax.plot(x, y * 100, mark, ms=9, mec="white", color=color, label=name)
         said.append(f"{name}: {y * 100:.1f} % with {x:,}")
     ax.set_xscale("log")
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
     ax.set(xlabel="networks scored (logarithmic)", ylabel="best accuracy (%)")
     ax.grid()
     ax.legend(loc="lower right")
@@ -119,16 +121,19 @@ def greedy_way(
     ax.set(xlabel="MACs, as a share of the full network's", ylabel="accuracy (%)")
     ax.grid()
     ax.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, handlelength=1.6)
-    grid.imshow(widths.T, cmap="Greens", vmin=0, vmax=widths.max() * 1.3, aspect="auto")
+    grid.imshow(widths.T, cmap="Greens", vmin=0, vmax=widths.max() * 1.9, aspect="auto")
     for t, row in enumerate(widths):
         for i, c in enumerate(row):
             slimmed = t > 0 and widths[t - 1, i] != c
             grid.text(t, i, c, ha="center", va="center", fontsize=11 if len(widths) <= 18 else 9,
                       fontweight="bold" if slimmed else "normal",
-                      color=COLORS["UA"] if slimmed else INK)  # fmt: skip
+                      color=INK)  # fmt: skip
+            if slimmed:
+                box = {"fill": False, "ec": COLORS["UA"], "lw": 2}
+                grid.add_patch(Rectangle((t - 0.44, i - 0.42), 0.88, 0.84, **box))
     grid.set_yticks(range(L), names)
     grid.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    grid.set_xlabel("step (the width just slimmed is bold)")
+    grid.set_xlabel("step (framed: the width just slimmed)")
     grid.tick_params(length=0)
     grid.spines[:].set_visible(False)
     figure.alt = (
