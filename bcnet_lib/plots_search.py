@@ -33,7 +33,7 @@ METHODS = {  # colour and line of every search in all figures
     "evolution, prior start": (COLORS["Cyclic"], "-"),
     "evolution, filled start": (COLORS["BCv2"], (0, (6, 1.5))),
     "evolution, accuracy alone": (INK, (0, (5, 1, 1, 1))),
-    "true": (INK, ":"),
+    "true": (ORANGE, "-"),
 }
 
 
@@ -192,10 +192,10 @@ def fronts(found: Mapping[str, pd.DataFrame], full: float) -> BookFigure:
         color, line = _look(name, k)
         front = front.sort_values("macs")
         x, y = np.append(front.macs / full, end), front.score.to_numpy()
-        ax.plot(
-            x, 100 * np.append(y, y[-1]), color=color, ls=line, drawstyle="steps-post", label=name
-        )
-        ax.plot(front.macs / full, 100 * y, ".", color=color, ms=6)
+        wide = {"lw": 7, "alpha": 0.3, "color": ORANGE} if name == "true" else {}
+        look = {"color": color, "ls": line, "label": name} | wide
+        ax.plot(x, 100 * np.append(y, y[-1]), drawstyle="steps-post", **look)
+        ax.plot(front.macs / full, 100 * y, ".", color=look["color"], ms=6)
     ax.set(xlabel="MACs (share of the full network)", ylabel="accuracy (%)")
     ax.grid()
     ax.legend(loc="lower right")

@@ -59,7 +59,8 @@ def evolve(
         measure: what the budget limits: ``"macs"``, ``"params"`` or ``"latency"``.
         objectives: what the search makes small beside making the score large: any of the same
             names; default the measure alone. ``()`` leaves the score alone: NSGA-II then ranks by
-            it as any evolution does, and finds a better network at the budget but no front.
+            it as any evolution does; in the book it finds better networks at the budget that way,
+            and a worse front.
         population: widths a generation. generations: how many, the first one included.
         survivors: how many of all widths so far, the best by rank and crowding, are the parents of
             the next generation. The paper says 10. None: as many as ``population``, the rule of
