@@ -322,3 +322,16 @@ def test_a_search_by_latency_without_a_table_says_so_at_once():
         evolve(net, None, budget=5.0, measure="latency", score=score)
     with pytest.raises(ValueError, match="holds no latencies"):
         evolve(net, None, budget=3e5, objectives=["macs", "latency"], score=score)
+
+
+def test_a_search_by_latency_resumes_with_its_own_table_only(tmp_path):
+    options = {"budget": 0.6 * COST.latency(SPACE.full), "measure": "latency", "score": score,
+               "population": 6, "objectives": ("latency", "macs"), "progress": False}  # fmt: skip
+    whole_search = evolve(NET, None, generations=5, **options)
+    file = tmp_path / "search.json"
+    evolve(NET, None, generations=2, checkpoint=file, **options)
+    again = evolve(NET, None, generations=5, checkpoint=file, **options)
+    assert again.history.equals(whole_search.history) and again.front.equals(whole_search.front)
+    other = COST.with_latency(replace(TABLE, scale=0.9))
+    with pytest.raises(CheckpointError, match="latencies is"):
+        evolve(NET, None, generations=5, checkpoint=file, cost=other, **options)
