@@ -22,7 +22,7 @@ __all__ = [
 
 MEASURES = {"macs": ("MACs", 1e6, "M MACs"), "params": ("parameters", 1e6, "M parameters"),
             "latency": ("milliseconds", 1, "ms")}  # fmt: skip
-"""Measure -> what a budget counts, and how an amount is printed: (divisor, unit)."""
+"""By measure, what a budget counts, and the divisor and unit an amount is printed with."""
 
 
 class BudgetError(ValueError):
