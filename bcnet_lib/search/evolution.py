@@ -8,9 +8,7 @@ Source: Su et al., arXiv 2203.13714, section 4.4; Deb et al., NSGA-II, 2002.
 
 import hashlib
 import json
-import math
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 from pymoo.algorithms.moo.nsga2 import NSGA2
@@ -20,11 +18,11 @@ from pymoo.operators.mutation.pm import PM
 from pymoo.operators.repair.rounding import RoundingRepair
 from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 
-from .. import checkpoint as files
 from ..data import mix
 from ..progress import bar as progress_bar
 from .budget import amount, check_budget, measure_of, shrink_within, widen_within
 from .result import Scores, SearchResult, make_score
+from .resume import load_scores, save_scores, score_settings
 
 __all__ = ["evolve", "report"]
 
@@ -100,7 +98,7 @@ def evolve(
     C = limit.first(initial, population, seed)  # (population, L)
     settings = None
     if checkpoint is not None:
-        settings = _settings(net, data, split, score) | {
+        settings = score_settings(net, data, split, score) | {
             "budget": float(budget),
             "measure": measure,
             "objectives": objectives,
@@ -113,7 +111,7 @@ def evolve(
         if "latency" in (measure, *objectives):  # another table is another search
             table = json.dumps(asdict(cost.latencies)).encode()
             settings["latencies"] = hashlib.sha256(table).hexdigest()
-        scores.known.update(_load(checkpoint, settings))
+        scores.known.update(load_scores(checkpoint, settings))
 
     problem = _Widths(limit, objectives, scores)
     algorithm = NSGA2(
@@ -135,7 +133,7 @@ def evolve(
             bar.set_postfix_str(f"best {scores.best:.4f}", refresh=False)
             bar.update()
             if checkpoint is not None:
-                _save(checkpoint, settings, scores)
+                save_scores(checkpoint, settings, scores)
             if callback is not None:
                 callback(problem.generation, scores.result())
     return scores.result()
@@ -257,44 +255,3 @@ class _Widths(Problem):
             score[i] = self.scores(C[i], macs[i], self.generation)
         out["F"] = np.column_stack([-score, *[v(C) / most for v, most in self.objectives]])
         out["G"] = ((spent - limit.budget) / limit.most)[:, None]
-
-
-def _settings(net, data, split, score) -> dict:
-    """What scores depend on, for the checkpoint."""
-    space = net.space
-    settings = {
-        "space.K": int(space.K),
-        "space.base": np.asarray(space.base).tolist(),
-        "space.groups": [f"{g.name}:{g.width}" for g in space.groups],
-    }
-    if score is not None:
-        return settings | {"score": getattr(score, "__qualname__", type(score).__name__)}
-    digest = hashlib.sha256()
-    for name, tensor in net.state_dict().items():
-        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    images = getattr(data, split) if isinstance(split, str) else split
-    labels = hashlib.sha256(images.y.cpu().numpy().tobytes()).hexdigest()
-    return settings | {
-        "score": "evaluate",
-        "supernet.principle": repr(net.principle),
-        "supernet.weights": digest.hexdigest(),
-        "split.labels": labels,
-    }
-
-
-def _save(path, settings: dict, scores: Scores) -> None:
-    table = [[*key, value] for key, value in scores.known.items()]
-    files.write(path, json.dumps({"settings": settings, "scores": table}).encode())
-
-
-def _load(path, settings: dict) -> dict[tuple, float]:
-    if not Path(path).exists():
-        return {}
-    try:
-        state = json.loads(files.read(path))
-        table = state["scores"]
-    except (ValueError, KeyError) as error:
-        raise files.CheckpointError(f"checkpoint '{path}' is not one of a search") from error
-    files.same_settings(path, settings, state["settings"])
-    known = {tuple(key): value for *key, value in table}
-    return {key: value for key, value in known.items() if math.isfinite(value)}

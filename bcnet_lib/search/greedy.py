@@ -10,8 +10,8 @@ import numpy as np
 
 from ..progress import bar as progress_bar
 from .budget import check_budget, measure_of
-from .evolution import _load, _save, _settings
 from .result import Scores, SearchResult, make_score
+from .resume import load_scores, save_scores, score_settings
 
 __all__ = ["greedy"]
 
@@ -74,7 +74,7 @@ def greedy(
     scores = Scores(judge, objectives=(measure,), cost=cost)
     settings = None
     if checkpoint is not None:
-        settings = _settings(net, data, split, score) | {
+        settings = score_settings(net, data, split, score) | {
             "search": "greedy",
             "budget": float(budget),
             "measure": measure,
@@ -82,7 +82,7 @@ def greedy(
             "per_cost": per_cost,
             "batch_size": batch_size,
         }
-        scores.known.update(_load(checkpoint, settings))
+        scores.known.update(load_scores(checkpoint, settings))
 
     c, steps = space.full, 0
     here, spent, taken = scores(c, cost.macs(c)), price(c), [c]
@@ -97,7 +97,7 @@ def greedy(
             taken.append(c)
             bar.update()
             if checkpoint is not None:
-                _save(checkpoint, settings, scores)
+                save_scores(checkpoint, settings, scores)
             if callback is not None:
                 callback(steps, scores.history())
     result = scores.result(budget, measure)

@@ -15,8 +15,8 @@ from ..progress import bar as progress_bar
 from ..recipe import Recipe
 from ..scratch import Trained, train_from_scratch
 from .budget import check_budget, draw_within
-from .evolution import _load, _save
 from .result import Scores, SearchResult
+from .resume import load_scores, save_scores
 
 __all__ = ["Retrained", "random_retrain"]
 
@@ -104,14 +104,14 @@ def random_retrain(
             "n": n,
             "seed": seed,
         }
-        scores.known.update(_load(checkpoint, settings))
+        scores.known.update(load_scores(checkpoint, settings))
     pairs = zip(C, cost.macs(C), strict=True)
     for c, macs in progress_bar(pairs, total=len(C), desc="random networks", show=progress):
         scores(c, macs)
         if len(scores.asked) > 1:
             runs.keep(scores.result().best)
         if checkpoint is not None:
-            _save(checkpoint, settings, scores)
+            save_scores(checkpoint, settings, scores)
     found = scores.result()
     trained = runs.finish(found.best, range(short, last), eval_test)
     passes = n * min(total, short * per_epoch) + trained.passes
