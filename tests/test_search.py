@@ -1,4 +1,4 @@
-"""Searches: never over the budget, consistent with their history, and refusing what makes no sense."""
+"""Searches: never over the budget, consistent with their history, and refusing nonsense."""
 
 import math
 
