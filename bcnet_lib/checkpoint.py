@@ -8,11 +8,20 @@ import hashlib
 import io
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
-__all__ = ["CheckpointError", "read", "read_state", "same_settings", "write", "write_state"]
+__all__ = [
+    "CheckpointError",
+    "read",
+    "read_state",
+    "same_settings",
+    "settings_of",
+    "write",
+    "write_state",
+]
 
 _MAGIC = b"bcnet "
 _HEADER = len(_MAGIC) + 64 + 1  # magic, hexadecimal digest, newline
@@ -69,6 +78,26 @@ def read_state(path: str | Path) -> dict:
         CheckpointError: if the file is no checkpoint or its checksum is wrong.
     """
     return torch.load(io.BytesIO(read(path)), map_location="cpu", weights_only=True)
+
+
+def settings_of(*, space=None, data=None, recipe=None) -> dict:
+    """What a checkpoint must know of the objects it was made with, as a flat dict for JSON.
+
+    Args:
+        space: ``WidthSpace``. data: ``Data`` (its training split). recipe: ``Recipe``.
+    """
+    out: dict = {}
+    if recipe is not None:
+        out |= {f"recipe.{k}": v for k, v in asdict(recipe).items()}
+    if data is not None:
+        about = data.describe()
+        out |= {f"data.{k}": about[k] for k in ("name", "seed", "shape", "mean", "std")}
+        out["data.train"] = about["train"]["sha256"]
+    if space is not None:
+        out["space.K"] = int(space.K)
+        out["space.base"] = [int(b) for b in space.base]
+        out["space.groups"] = [f"{g.name}:{g.width}" for g in space.groups]
+    return out
 
 
 def same_settings(path: str | Path, here: dict, there: dict) -> None:

@@ -11,7 +11,7 @@ path are alive at a time; gradients add up before the one optimiser step.
 import json
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from .checkpoint import CheckpointError, read_state, same_settings, write_state
+from .checkpoint import CheckpointError, read_state, same_settings, settings_of, write_state
 from .data import Data, mix
 from .progress import bar as progress_bar
 from .recipe import Recipe, TrainingError
@@ -290,23 +290,17 @@ class SupernetTrainer:
     # the state: all that decides how training goes on
 
     def _settings(self) -> dict:
-        space, data = self.net.space, self.data.describe()
         named = getattr(self.sample, "__qualname__", type(self.sample).__name__)
         sandwich = {"random_widths": self.random_widths, "distill": self.distill}
         return {
             **(sandwich if self.update == "sandwich" else {}),
-            **{f"recipe.{k}": v for k, v in asdict(self.recipe).items()},
-            **{f"data.{k}": data[k] for k in ("name", "seed", "shape", "mean", "std")},
-            "data.train": data["train"]["sha256"],
+            **settings_of(space=self.net.space, data=self.data, recipe=self.recipe),
             "update": self.update,
             "complement": self.complement,
             "at_once": self.at_once,
             "seed": self.seed,
             "sample": named,
             "principle": repr(self.net.principle),
-            "space.K": int(space.K),
-            "space.base": np.asarray(space.base).tolist(),
-            "space.groups": [f"{g.name}:{g.width}" for g in space.groups],
         }
 
     def save(self, path=None) -> None:

@@ -9,7 +9,7 @@ independent, and ``CostTable.pairwise`` holds every pair of them.
 import json
 import math
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..checkpoint import CheckpointError, read_state, same_settings, write_state
+from ..checkpoint import CheckpointError, read_state, same_settings, settings_of, write_state
 from ..data import mix
 from ..principles import UA
 from ..progress import bar as progress_bar
@@ -285,18 +285,12 @@ class WidthLearner:
     # the state: all that decides how training goes on
 
     def _settings(self) -> dict:
-        data, space = self.data.describe(), self.space
         return {
             "method": type(self).__name__,
-            **{f"recipe.{k}": v for k, v in asdict(self.recipe).items()},
-            **{f"data.{k}": data[k] for k in ("name", "seed", "shape", "mean", "std")},
-            "data.train": data["train"]["sha256"],
+            **settings_of(space=self.space, data=self.data, recipe=self.recipe),
             "budget": float(self.budget),
             "structure_lr": self.structure_lr,
             "seed": self.seed,
-            "space.K": int(space.K),
-            "space.base": np.asarray(space.base).tolist(),
-            "space.groups": [f"{g.name}:{g.width}" for g in space.groups],
             **self._method_settings(),
         }
 

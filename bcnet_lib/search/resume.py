@@ -9,8 +9,6 @@ import json
 import math
 from pathlib import Path
 
-import numpy as np
-
 from .. import checkpoint
 from ..checkpoint import CheckpointError
 from .result import Scores
@@ -20,12 +18,7 @@ __all__ = ["load_scores", "save_scores", "score_settings"]
 
 def score_settings(net, data, split, score) -> dict:
     """What scores depend on, for the checkpoint."""
-    space = net.space
-    settings = {
-        "space.K": int(space.K),
-        "space.base": np.asarray(space.base).tolist(),
-        "space.groups": [f"{g.name}:{g.width}" for g in space.groups],
-    }
+    settings = checkpoint.settings_of(space=net.space)
     if score is not None:
         return settings | {"score": getattr(score, "__qualname__", type(score).__name__)}
     digest = hashlib.sha256()

@@ -4,11 +4,12 @@ Source: Su et al., arXiv 2203.13714, experiments: 20 networks under the budget, 
 best one continued. There is no supernet in it.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from ..checkpoint import settings_of
 from ..cost import CostTable
 from ..data import mix
 from ..progress import bar as progress_bar
@@ -151,14 +152,8 @@ class _Runs:
 
 def _retrain_settings(space, data, recipe) -> dict:
     """What the accuracies depend on, for the checkpoint."""
-    about = data.describe()
     return {
         "search": "random_retrain",
-        **{f"recipe.{k}": v for k, v in asdict(recipe).items()},
-        **{f"data.{k}": about[k] for k in ("name", "seed", "shape", "mean", "std")},
-        "data.train": about["train"]["sha256"],
-        "data.val": about["val"]["sha256"],
-        "space.K": int(space.K),
-        "space.base": np.asarray(space.base).tolist(),
-        "space.groups": [f"{g.name}:{g.width}" for g in space.groups],
+        **settings_of(space=space, data=data, recipe=recipe),
+        "data.val": data.describe()["val"]["sha256"],
     }
