@@ -29,7 +29,7 @@ def error_map(errors: np.ndarray) -> BookFigure:
     """Heat map of Eq. 13: expected error of every width (columns) of every group (rows).
 
     Args:
-        errors: (L, K) in nats; NaN (a width that never occurred) stays white.
+        errors: (L, K) in nats; NaN (no such width, or it never occurred) stays white.
     """
     errors = np.asarray(errors, dtype=float)
     L, K = errors.shape
@@ -44,7 +44,7 @@ def error_map(errors: np.ndarray) -> BookFigure:
     missing = int(np.isnan(errors).sum())
     figure.alt = (
         f"Expected errors of {L} groups and {K} widths, from {np.nanmin(errors):.2f} to "
-        f"{np.nanmax(errors):.2f} nats; {missing} widths never occurred"
+        f"{np.nanmax(errors):.2f} nats; {missing} cells are empty"
     )
     return figure
 

@@ -33,7 +33,7 @@ def test_the_lower_envelope_lies_below_all_points_and_is_convex():
 
 def test_error_map_counts_the_widths_that_never_occurred():
     figure = error_map(np.array([[np.nan, 2.0], [1.0, 0.5]]))
-    assert "2 groups and 2 widths, from 0.50 to 2.00 nats; 1 widths never" in figure.alt
+    assert "2 groups and 2 widths, from 0.50 to 2.00 nats; 1 cells are empty" in figure.alt
 
 
 def test_envelope_tells_the_best_mixture():
