@@ -17,6 +17,7 @@ from tiny import RECIPE, cnn, supernet
 from bcnet_lib.cost import CostTable
 from bcnet_lib.data import load
 from bcnet_lib.models import mobilenet_v2_cifar
+from bcnet_lib.principles import WidthError
 from bcnet_lib.results import Record
 from bcnet_lib.search import BudgetError, fit_prior, layer_errors
 from bcnet_lib.search.alternation import Alternation, best_pairs, entropy, two_widths
@@ -340,7 +341,7 @@ def test_widths_that_never_occur_are_interpolated_and_counted():
     assert rows.value == filled.value
 
 
-@pytest.mark.parametrize("wrong", [{"m": 0}, {"keep": "best"}])
+@pytest.mark.parametrize("wrong", [{"m": 0}, {"m": 1.5}, {"keep": "best"}])
 def test_layer_errors_refuses_what_it_cannot_average(wrong):
     with pytest.raises(ValueError, match="trainer.records"):
         layer_errors(RECORDS, **wrong)
@@ -432,8 +433,75 @@ def test_errors_of_the_wrong_shape_name_the_group():
         fit_prior(np.ones((3, 5)), net.cost, budget)
     with pytest.raises(ValueError, match="no width of group '3' has an error"):
         fit_prior([np.ones(8), np.full(8, np.nan), np.ones(8)], net.cost, budget)
-    with pytest.raises(ValueError, match="temperature"):
-        fit_prior(np.ones((3, 8)), net.cost, budget, temperature=-1)
+    for wrong in (-1, np.nan, np.inf):
+        with pytest.raises(ValueError, match="temperature"):
+            fit_prior(np.ones((3, 8)), net.cost, budget, temperature=wrong)
+    with pytest.raises(BudgetError, match="positive number"):
+        fit_prior(np.ones((3, 8)), net.cost, np.inf)
+
+
+def test_a_table_that_ends_below_the_full_width_is_not_taken_for_rows_from_the_base():
+    net = supernet(K=8, base=2)
+    widths = np.array([[w] * 3 for w in range(2, 8)])  # none is full
+    table = layer_errors(SimpleNamespace(widths=widths, losses=np.array([7.0, 6, 5, 4, 3, 1])))
+    assert table.shape == (3, 7)
+    with pytest.raises(ValueError, match="space=space"):
+        fit_prior(table, net.cost, net.cost.macs(net.space.full) / 2)
+
+
+def test_records_that_are_none_of_the_space_are_refused_by_name():
+    space = supernet(K=8, base=2).space
+
+    def errors(widths, losses=(1.0, 2.0), **options):
+        return layer_errors(SimpleNamespace(widths=np.array(widths), losses=losses), **options)
+
+    with pytest.raises(WidthError, match="width 9 for group '3'"):
+        errors([[2, 9, 3], [2, 2, 2]], space=space)
+    with pytest.raises(WidthError, match="3 entries"):
+        errors([[2, 3], [2, 2]], space=space)
+    for widths in ([[0, 3], [2, 2]], [[2.0, 3.0], [2.0, 2.0]], [2, 3], [[2, 3]]):
+        with pytest.raises(ValueError, match="integer widths >= 1"):
+            errors(widths)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.1])
+def test_a_budget_of_exactly_the_narrowest_network_gives_that_network(temperature):
+    layers = [
+        torch.nn.Conv2d(a, b, 3, padding=1) for a, b in ((3, 14), (14, 39), (39, 10), (10, 39))
+    ]
+    head = [torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(39, 10)]
+    model, x = torch.nn.Sequential(*layers, *head), torch.zeros(1, 3, 8, 8)
+    space = WidthSpace.from_model(model, x, K=4)
+    cost = CostTable(model, space, x)
+    errors = np.tile([4.0, 3.0, 2.0, 1.0], (space.L, 1))
+    assert QCQP.from_cost(errors, cost, cost.macs(space.narrowest)).cost(
+        [np.eye(4)[0]] * space.L
+    ) != pytest.approx(1, abs=0)  # its cost in budgets is not exactly 1
+    for budget in (cost.macs(space.narrowest), cost.macs(space.narrowest) + 1):
+        prior = fit_prior(errors, cost, budget, temperature=temperature)
+        assert prior.bound <= prior.objective + 1e-12 and prior.macs <= budget * (1 + 1e-6)
+        C = prior.sample(np.random.default_rng(0), 3)
+        assert (space.narrowest == C).all()
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1e-3, 1e4, 1e8])
+@pytest.mark.parametrize("temperature", [0.0, 0.05])
+def test_the_unit_of_the_errors_does_not_matter(unit, temperature):
+    net = supernet(K=8, base=2)
+    errors, budget = some_errors(net.space), 0.4 * net.cost.macs(net.space.full)
+    one = fit_prior(errors, net.cost, budget, temperature=temperature)
+    other = fit_prior(unit * errors, net.cost, budget, temperature=unit * temperature)
+    assert other.value == pytest.approx(unit * one.value, rel=1e-4)
+    assert other.gap == pytest.approx(one.gap, abs=1e-3)
+
+
+def test_no_widths_are_an_empty_population():
+    _, prior = fitted(0.1)
+    C = prior.sample(np.random.default_rng(0), 0)
+    assert C.shape == (0, 3) and C.dtype == np.int64
+    for wrong in (-1, 2.5):
+        with pytest.raises(ValueError, match="n must be a number of widths"):
+            prior.sample(np.random.default_rng(0), wrong)
 
 
 # the released recipe

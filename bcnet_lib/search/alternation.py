@@ -69,7 +69,10 @@ class _Program:
         used = sum(s @ P[i] for s, i in zip(slopes, self.block, strict=True))
         self.slope.value = np.concatenate(slopes)
         self.room.value = 1 - (self.problem.cost(P) - used)
-        self.program.solve(**self.options)
+        try:
+            self.program.solve(**self.options)
+        except cp.SolverError:
+            return P  # the point at hand is within the budget, and stays
         if self.p.value is None:
             return P
         out = list(P)

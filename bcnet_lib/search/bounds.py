@@ -27,6 +27,7 @@ from .qcqp import QCQP
 __all__ = ["Dual", "distribution", "elimination", "gibbs_bound", "lagrangian", "least", "mccormick"]
 
 LARGEST = 2_000_000  # entries of a table that elimination may make (16 MB)
+FITS = 1 + 1e-9  # the budget, and the rounding of a cost that is exactly at it
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -119,13 +120,13 @@ def lagrangian(problem: QCQP, order) -> Dual:
         return value - price, problem.value(point), problem.cost(point), k
 
     g, _, cost, above = line(0.0)
-    if cost <= 1:
+    if cost <= FITS:
         return Dual(bound=g, price=0.0, below=above, above=above)
     high = (problem.value(problem.point(above)), cost, above)
     price = 1.0
     while True:  # a price so high that the minimiser fits; there is one, as the narrowest fits
         g, error, cost, k = line(price)
-        if cost <= 1:
+        if cost <= FITS:
             break
         high, price = (error, cost, k), 4 * price
     low, bound, best = (error, cost, k), g, price
@@ -135,9 +136,9 @@ def lagrangian(problem: QCQP, order) -> Dual:
         if g > bound:
             bound, best = g, price
         crossing = low[0] + price * (low[1] - 1)
-        if g >= crossing - 1e-12 * (1 + abs(crossing)):
+        if g >= crossing - 1e-12 * (1 + abs(crossing)) or not low[1] < cost < high[1]:
             return Dual(bound=bound, price=best, below=low[2], above=high[2])
-        if cost <= 1:
+        if cost <= FITS:
             low = (error, cost, k)
         else:
             high = (error, cost, k)
@@ -179,7 +180,16 @@ def mccormick(problem: QCQP, temperature: float = 0.0) -> tuple[float, list[np.n
     if temperature > 0:
         value = value - temperature * sum(cp.sum(cp.entr(p)) for p in P)
     program = cp.Problem(cp.Minimize(value), [*rules, cost <= 1])
-    program.solve(solver=cp.CLARABEL if temperature > 0 else cp.HIGHS)
+    try:
+        program.solve(solver=cp.CLARABEL if temperature > 0 else cp.HIGHS)
+    except cp.SolverError:
+        if temperature == 0:
+            raise
+    if program.value is None or not np.isfinite(program.value):
+        if temperature == 0:
+            raise RuntimeError(f"HiGHS ended the relaxed problem as '{program.status}'")
+        bound, relaxed = mccormick(problem)  # an entropy is at most the logarithm of the widths
+        return bound - temperature * sum(np.log(len(e)) for e in problem.errors), relaxed
     return float(program.value), [distribution(p.value) for p in P]
 
 

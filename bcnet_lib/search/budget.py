@@ -60,7 +60,7 @@ def check_budget(space, cost, budget, measure: str = "macs") -> None:
         UserWarning: if the whole network is within the budget, so that it binds nothing.
     """
     values = measure_of(cost, measure)
-    if not isinstance(budget, Real) or isinstance(budget, bool) or not budget > 0:
+    if not isinstance(budget, Real) or isinstance(budget, bool) or not 0 < budget < math.inf:
         raise BudgetError(
             f"budget must be a positive number of {MEASURES[measure][0]}, got {budget!r}"
         )

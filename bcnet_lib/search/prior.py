@@ -11,13 +11,13 @@ where the alternation is stuck. The bound comes from ``bounds``.
 """
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 
 from .alternation import Alternation, entropy
-from .bounds import LARGEST, elimination, gibbs_bound, lagrangian, mccormick
+from .bounds import FITS, LARGEST, elimination, gibbs_bound, lagrangian, mccormick
 from .budget import BudgetError, check_budget
 from .qcqp import QCQP
 
@@ -43,18 +43,28 @@ def layer_errors(records, m: int = 100, *, space=None, keep: str = "last") -> np
     Returns:
         float64 (L, K), column c - 1 for width c in units; NaN where a width never occurred.
     Raises:
-        ValueError: if records are empty, m is not positive, or keep is unknown.
+        ValueError: if records are empty or malformed, m is no positive integer, or keep is unknown.
+        WidthError: if a recorded width is none of ``space`` (names the group).
     Warns:
         UserWarning: counts the widths that never occurred. ``fit_prior`` takes their errors from
             the neighbouring widths of the same group (linear interpolation; beyond the smallest and
             largest width that occurred, the error of that one).
     """
     C, losses = np.asarray(records.widths), np.asarray(records.losses, dtype=float)
-    if len(losses) == 0 or m < 1 or keep not in ("last", "lowest"):
+    whole = isinstance(m, (int, np.integer)) and m >= 1
+    if len(losses) == 0 or not whole or keep not in ("last", "lowest"):
         raise ValueError(
-            f"layer_errors needs records (got {len(losses)}), m >= 1 (got {m}) and keep='last' or "
-            f"'lowest' (got {keep!r}): train the supernet first, and pass trainer.records"
+            f"layer_errors needs records (got {len(losses)}), an integer m >= 1 (got {m}) and "
+            f"keep='last' or 'lowest' (got {keep!r}): train the supernet first, and pass "
+            "trainer.records"
         )
+    if C.ndim != 2 or len(C) != len(losses) or C.dtype.kind not in "iu" or C.min() < 1:
+        raise ValueError(
+            f"records need one row of integer widths >= 1 for each of the {len(losses)} losses, "
+            f"got shape {C.shape} of {C.dtype}: pass trainer.records"
+        )
+    if space is not None:
+        C = space.check(C)
     if keep == "lowest":
         chosen = np.argsort(losses, kind="stable")[:m]
         C, losses = C[chosen], losses[chosen]
@@ -131,8 +141,11 @@ class Prior:
             int64 (n, L), in units.
         Raises:
             BudgetError: if too few (different) widths of P are within the budget.
+            ValueError: if n is no number of widths.
         """
         space = self.cost.space
+        if not isinstance(n, (int, np.integer)) or n < 0:
+            raise ValueError(f"n must be a number of widths, 0 or more, got {n!r}")
         budget = self.budget if budget is None else budget
         check_budget(space, self.cost, budget)
         found: list[np.ndarray] = []
@@ -159,7 +172,7 @@ class Prior:
                 f"{accepted:,} of {drawn:,} draws were within the budget. Fit it with a higher "
                 f"temperature (now {self.temperature:g}), or ask for fewer"
             )
-        return np.array(found[:n])
+        return np.array(found[:n], dtype=np.int64).reshape(n, space.L)
 
     def __repr__(self) -> str:
         soft = f"objective={self.objective:.4f}, " if self.temperature else ""
@@ -189,7 +202,8 @@ def fit_prior(
     not a population; a temperature above 0 spreads it.
 
     Args:
-        errors: ``layer_errors(records)``, (L, K); or one array (K - base_i + 1,) a group. NaN
+        errors: ``layer_errors(records, space=space)``, (L, K), column c - 1 for width c; or a list
+            of one array (K - base_i + 1,) a group. NaN
             (a width that never occurred) is interpolated linearly between neighbouring widths of
             the group, and constant beyond the outermost that occurred.
         cost: ``CostTable``. budget: MACs.
@@ -207,7 +221,7 @@ def fit_prior(
     """
     space = cost.space
     check_budget(space, cost, budget)
-    if temperature < 0 or starts < 1:
+    if not 0 <= temperature < np.inf or starts < 1:
         raise ValueError(f"temperature must be >= 0 and starts >= 1, got {temperature}, {starts}")
     table, unseen = candidate_errors(errors, space)
     problem = QCQP.from_cost(table, cost, budget)
@@ -222,13 +236,17 @@ def best_distributions(problem: QCQP, *, temperature: float = 0.0, starts: int =
     Returns:
         (L arrays (K_i,), lower bound, whether the constraint binds nothing).
     """
+    # solvers and tolerances want errors of ordinary size: distributions do not depend on the unit
+    scale = sum(np.ptp(e) for e in problem.errors) or 1.0
+    problem = replace(problem, errors=tuple(e / scale for e in problem.errors))
+    temperature = temperature / scale
     bound, first = _bound(problem, temperature)
     free = problem.point([e.argmin() for e in problem.errors])  # of equals the cheapest
     if temperature > 0:
         free = [np.exp(-(e - e.min()) / temperature) for e in problem.errors]
         free = [p / p.sum() for p in free]
-    if problem.cost(free) <= 1:
-        return free, bound, True
+    if problem.cost(free) <= FITS:
+        return free, bound * scale, True
     fits, rng, best = Alternation(problem, temperature), np.random.default_rng(seed), None
     for k in range(starts):
         P = fits.run(first[k] if k < len(first) else random_start(problem, rng))
@@ -236,7 +254,9 @@ def best_distributions(problem: QCQP, *, temperature: float = 0.0, starts: int =
             best = P
         if fits.objective(best) - bound <= 1e-9 * max(1.0, abs(bound)):
             break
-    return best, bound, False
+    if temperature > 0 and problem.cost(best) > FITS:  # by a conic solver's tolerance
+        best = _toward(problem, _cheapest(problem), best)
+    return best, bound * scale, False
 
 
 def certified(
@@ -268,6 +288,7 @@ def certified(
 
 def candidate_errors(errors, space) -> tuple[list[np.ndarray], int]:
     """Errors of the candidates of every group, unseen ones filled in, and how many those were."""
+    table = getattr(errors, "ndim", 0) == 2
     rows = [np.asarray(e, dtype=float) for e in errors]
     if len(rows) != space.L:
         raise ValueError(f"errors have {len(rows)} rows, the space has {space.L} groups")
@@ -275,10 +296,11 @@ def candidate_errors(errors, space) -> tuple[list[np.ndarray], int]:
     for e, group, candidates, b in zip(
         rows, space.groups, space.candidates, space.base, strict=True
     ):
-        if e.shape not in ((space.K,), (space.K - b + 1,)):
+        if e.shape != (space.K,) and (table or e.shape != (space.K - b + 1,)):
             raise ValueError(
-                f"errors of group '{group.name}' have shape {e.shape}: it needs {space.K} entries "
-                f"(widths 1..{space.K}) or {space.K - b + 1} (widths {b}..{space.K})"
+                f"errors of group '{group.name}' have shape {e.shape}: a table needs {space.K} "
+                f"columns (widths 1..{space.K}; layer_errors(records, space=space) gives them), a "
+                f"list of rows {space.K} or {space.K - b + 1} entries (widths {b}..{space.K})"
             )
         e = e[candidates - space.K - 1]  # both kinds of row end with width K
         seen = np.isfinite(e)
