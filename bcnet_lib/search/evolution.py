@@ -72,7 +72,8 @@ def evolve(
             budget is used up.
         checkpoint: file that keeps the scores after each generation. If it exists, the search is
             repeated with those scores at hand, and so ends as it would have without a break; it
-            may be given more generations.
+            may be given more generations. A ``score`` of your own is first checked: one width on
+            file is scored again, and must come out the same.
         callback: called as ``callback(generation, result)`` after each generation; ``report``
             prints a line.
         split: name of the split to score on, or a ``Split``.
@@ -111,7 +112,7 @@ def evolve(
         if "latency" in (measure, *objectives):  # another table is another search
             table = json.dumps(asdict(cost.latencies)).encode()
             settings["latencies"] = hashlib.sha256(table).hexdigest()
-        scores.known.update(load_scores(checkpoint, settings))
+        scores.known.update(load_scores(checkpoint, settings, score))
 
     problem = _Widths(limit, objectives, scores)
     algorithm = NSGA2(

@@ -53,7 +53,8 @@ def greedy(
         per_cost: take the step of the least score lost per MAC saved instead (or per parameter or
             millisecond; steps that save nothing come last).
         checkpoint: file that keeps the scores after each step. If it exists, the search is repeated
-            with those scores at hand, and so ends as it would have without a break.
+            with those scores at hand, and so ends as it would have without a break. A ``score`` of
+            your own is first checked: one width on file must come out the same again.
         callback: called as ``callback(step, history)`` after each step.
         split, batch_size, score, measure, progress: as in ``evolve``.
     Returns:
@@ -82,7 +83,7 @@ def greedy(
             "per_cost": per_cost,
             "batch_size": batch_size,
         }
-        scores.known.update(load_scores(checkpoint, settings))
+        scores.known.update(load_scores(checkpoint, settings, score))
 
     c, steps = space.full, 0
     here, spent, taken = scores(c, cost.macs(c)), price(c), [c]

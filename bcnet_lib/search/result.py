@@ -1,13 +1,17 @@
 """What a search returns: the best width, the Pareto front, and every width it scored."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from .budget import amount, is_finite, measure_of
+from .budget import amount, measure_of
 
 __all__ = ["Scores", "SearchResult", "pareto_front"]
+
+SPLITS = ("train", "val", "test")
+"""Splits of a ``Data`` by name."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,7 +84,7 @@ class Scores:
     """Scores of widths, each computed once, in the order in which a search asked for them."""
 
     score: object
-    """callable (L,) widths -> number, larger is better."""
+    """callable (L,) widths -> one number, larger is better; also as an array or tensor of one."""
     known: dict[tuple, float] = field(default_factory=dict)
     """Scores from an earlier, interrupted run; used instead of computing them again."""
     asked: dict[tuple, tuple[int, int]] = field(default_factory=dict)
@@ -99,9 +103,13 @@ class Scores:
         key = tuple(int(w) for w in c)
         if key not in self.known:
             value = self.score(np.array(key, dtype=np.int64))
-            if not is_finite(value):
+            try:
+                number = float(value)
+            except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: of tensors
+                number = math.nan
+            if not math.isfinite(number):
                 raise ValueError(f"the score of widths {list(key)} is {value!r}, no finite number")
-            self.known[key] = float(value)
+            self.known[key] = number
         self.asked.setdefault(key, (generation, int(macs)))
         return self.known[key]
 
@@ -149,12 +157,25 @@ class Scores:
         )
 
 
+def split_of(data, split):
+    """A ``Split``, given itself or by its name in ``data``.
+
+    Raises:
+        ValueError: if there is no split of that name.
+    """
+    if not isinstance(split, str):
+        return split
+    if split not in SPLITS:
+        known = ", ".join(repr(name) for name in SPLITS)
+        raise ValueError(f"split must be one of {known}, or a Split, got {split!r}")
+    return getattr(data, split)
+
+
 def make_score(net, data, split, batch_size, score):
     """The score a search maximises: the given one, or the supernet's accuracy (Eq. 12)."""
     if score is not None:
         return score
     from ..evaluate import evaluate
 
-    images = getattr(data, split) if isinstance(split, str) else split
-    images = images.to(next(net.parameters()).device)
+    images = split_of(data, split).to(next(net.parameters()).device)
     return lambda c: evaluate(net, c, images, batch_size=batch_size)

@@ -2,6 +2,10 @@
 
 A search is repeated from its seed with the scores at hand, and so ends as it would have without
 the interruption.
+
+A score that the caller gives cannot be told from another by its name: two lambdas have the same. So
+one width on file is scored again, and must come out as it did. A score with chance in it, or one
+that depends on what else changed, is refused by that.
 """
 
 import hashlib
@@ -9,9 +13,11 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
+
 from .. import checkpoint
 from ..checkpoint import CheckpointError
-from .result import Scores
+from .result import Scores, split_of
 
 __all__ = ["load_scores", "save_scores", "score_settings"]
 
@@ -24,14 +30,23 @@ def score_settings(net, data, split, score) -> dict:
     digest = hashlib.sha256()
     for name, tensor in net.state_dict().items():
         digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    images = getattr(data, split) if isinstance(split, str) else split
-    labels = hashlib.sha256(images.y.cpu().numpy().tobytes()).hexdigest()
+    images = split_of(data, split)
     return settings | {
         "score": "evaluate",
         "supernet.principle": repr(net.principle),
         "supernet.weights": digest.hexdigest(),
-        "split.labels": labels,
+        "split.images": _digest(images.x, images.mean, images.std),
+        "split.labels": _digest(images.y),
     }
+
+
+def _digest(*tensors) -> str:
+    """What tells tensors from others; None has no part in it."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        if tensor is not None:
+            digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()))
+    return digest.hexdigest()
 
 
 def save_scores(path, settings: dict, scores: Scores) -> None:
@@ -40,9 +55,12 @@ def save_scores(path, settings: dict, scores: Scores) -> None:
     checkpoint.write(path, json.dumps({"settings": settings, "scores": table}).encode())
 
 
-def load_scores(path, settings: dict) -> dict[tuple, float]:
+def load_scores(path, settings: dict, score=None) -> dict[tuple, float]:
     """Scores of an interrupted search, width -> score; none where there is no file.
 
+    Args:
+        score: the search's own score, if it has one: the first width of the file is scored again
+            (see above), which must give the stored score to a relative 1e-9.
     Raises:
         CheckpointError: if the file is damaged or belongs to another search (named).
     """
@@ -50,9 +68,22 @@ def load_scores(path, settings: dict) -> dict[tuple, float]:
         return {}
     try:
         state = json.loads(checkpoint.read(path))
-        table = state["scores"]
-    except (ValueError, KeyError) as error:
+        there = dict(state["settings"])
+        known = {tuple(key): float(value) for *key, value in state["scores"]}
+    except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"checkpoint '{path}' is not one of a search") from error
-    checkpoint.same_settings(path, settings, state["settings"])
-    known = {tuple(key): value for *key, value in table}
-    return {key: value for key, value in known.items() if math.isfinite(value)}
+    checkpoint.same_settings(path, settings, there)
+    known = {key: value for key, value in known.items() if math.isfinite(value)}
+    if score is not None and known:
+        _same_score(path, *next(iter(known.items())), score)
+    return known
+
+
+def _same_score(path, key: tuple, stored: float, score) -> None:
+    now = Scores(score)(np.array(key, dtype=np.int64), 0)
+    if not math.isclose(now, stored, rel_tol=1e-9):
+        raise CheckpointError(
+            f"checkpoint '{path}' holds the score {stored!r} of widths {list(key)}, and score "
+            f"gives {now!r} now: it was another score, or the score has chance in it. Restore the score, "
+            "or name another file"
+        )
