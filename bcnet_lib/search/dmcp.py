@@ -21,24 +21,27 @@ __all__ = ["DMCP", "markov"]
 class DMCP(WidthLearner):
     r"""Differentiable Markov channel pruning.
 
-    The candidates of a group are :math:`c_1 < \dots < c_m`. Widths are drawn by a walk that starts
-    at :math:`c_1` and goes on to the next one with probability :math:`p_k = \sigma(\alpha_k)`, so
+    The candidates of a group are :math:`c^{(1)} < \dots < c^{(m)}`. Widths are drawn by a walk
+    that starts at :math:`c^{(1)}` and goes on to :math:`c^{(k)}` with probability
+    :math:`p_k = \sigma(\alpha_k)`, so
 
     .. math::
-        q_k = \Pr(c \ge c_k) = \prod_{j=2}^{k} p_j, \qquad
-        \Pr(c = c_k) = q_k (1 - p_{k+1}).
+        q_k = \Pr(c \ge c^{(k)}) = \prod_{j=2}^{k} p_j, \qquad
+        \Pr(c = c^{(k)}) = q_k (1 - p_{k+1}), \qquad p_{m+1} = 0.
 
-    The channels between :math:`c_{k-1}` and :math:`c_k` are multiplied by their keep probability
-    :math:`q_k`, on the way into every layer that reads them: after normalisation, which would undo
-    a factor before it. The weights lower the mean cross entropy of the widest and the narrowest
-    network and of ``randoms`` networks drawn from the walk; the logits lower, at full width with
-    gates,
+    The channels between :math:`c^{(k-1)}` and :math:`c^{(k)}` are multiplied by their keep
+    probability :math:`q_k`, on the way into every layer that reads them: after normalisation, which
+    would undo a factor before it. The weights lower the mean cross entropy of the widest and the
+    narrowest network and of ``randoms`` networks drawn from the walk; the logits lower, at full
+    width with gates,
 
     .. math::
-        \mathrm{CE} + \lambda \begin{cases} 0 & \gamma B \le \mathbb{E}[F] \le B \\
-        |\log (\mathbb{E}[F] / B)| & \text{else.} \end{cases}
+        \mathrm{CE} + \lambda_F \begin{cases}
+        0 & (1 - t) F_b \le \mathbb{E}[\mathrm{MACs}] \le F_b \\
+        |\log (\mathbb{E}[\mathrm{MACs}] / F_b)| & \text{else,} \end{cases}
 
-    In the first ``warmup`` share of the steps only the weights are trained.
+    with :math:`F_b` the budget and t ``tolerance``. In the first ``warmup`` share of the steps only
+    the weights are trained.
 
     Source: Guo et al., DMCP: Differentiable Markov Channel Pruning, CVPR 2020.
     What we changed: the walk goes over candidate widths, not single channels, and starts uniform
@@ -48,7 +51,7 @@ class DMCP(WidthLearner):
     budget (``settle``), where the paper samples and chooses.
 
     Args:
-        randoms: networks drawn a step. cost_weight: lambda. tolerance: 1 - gamma.
+        randoms: networks drawn a step. cost_weight: :math:`\lambda_F`. tolerance: t.
         warmup: share of the steps without update of the logits, below 1.
         others: see ``WidthLearner``.
     """

@@ -25,28 +25,30 @@ class TAS(WidthLearner):
     :math:`\log P + g` (two draws without replacement), and lets every layer of the group put out
 
     .. math::
-        y = q_a\, \mathrm{CWI}(y_{1:a}) + q_b\, \mathrm{CWI}(y_{1:b}), \qquad
-        q = \mathrm{softmax}\big((\log P + g)_{a,b} / \tau\big),
+        y = \omega_a\, \mathrm{CWI}(y_{1:a}) + \omega_b\, \mathrm{CWI}(y_{1:b}), \qquad
+        \omega = \mathrm{softmax}\big((\log P + g)_{a,b} / \tau_g\big),
 
     where CWI (channel-wise interpolation) is average pooling over channels to the wider of the
     two. The weights lower the cross entropy on one half of the training images; the logits lower
     cross entropy + ``cost_weight`` times the cost term on the other half,
 
     .. math::
-        \log \mathbb{E}[F] \;\text{if}\; F(\hat c) > (1 + t) B, \quad
-        -\log \mathbb{E}[F] \;\text{if}\; F(\hat c) < (1 - t) B, \quad 0 \;\text{else},
+        \log \mathbb{E}[\mathrm{MACs}] \;\text{if}\; \mathrm{MACs}(\hat c) > (1 + t) F_b, \quad
+        -\log \mathbb{E}[\mathrm{MACs}] \;\text{if}\; \mathrm{MACs}(\hat c) < (1 - t) F_b, \quad
+        0 \;\text{else},
 
-    with B the budget, t ``tolerance`` and :math:`\hat c` the most probable widths.
-    :math:`\tau` falls linearly from ``tau[0]`` to ``tau[1]``.
+    with :math:`F_b` the budget, t ``tolerance`` and :math:`\hat c` the most probable widths.
+    :math:`\tau_g` falls linearly from ``tau[0]`` to ``tau[1]``.
 
     Source: Dong and Yang, Network Pruning via Transformable Architecture Search, NeurIPS 2019.
     What we changed: widths only, not depth; coupled layers (residual additions) share one
-    distribution; squeeze layers are not mixed; the mixture is made of weights, which gives the same
-    outputs; the widths are settled to a hard budget (``settle``); distillation of the final network
-    is left to ``train_from_scratch(teacher=…)``.
+    distribution; squeeze layers are not mixed; the mixture is made of weights, before
+    normalisation; the widths are settled to a hard budget (``settle``); distillation of the final
+    network is left to ``train_from_scratch(teacher=…)``.
 
     Args:
-        cost_weight: weight of the cost term. tolerance: t. tau: first and last temperature.
+        cost_weight: weight of the cost term. tolerance: t. tau: first and last
+            :math:`\tau_g`, the temperature.
         others: see ``WidthLearner``.
     """
 
@@ -88,15 +90,15 @@ class TAS(WidthLearner):
     def forward(self, x: Tensor, drawn) -> Tensor:
         """Logits (B, classes) with every group mixed from its drawn candidates."""
         counts, c = [], []
-        for n, w, (pair, q) in zip(self.channels, self.space.candidates, drawn, strict=True):
-            counts.append(([n[k] for k in pair], q))
+        for n, w, (pair, omega) in zip(self.channels, self.space.candidates, drawn, strict=True):
+            counts.append(([n[k] for k in pair], omega))
             c.append(max(w[k] for k in pair))
         own = dict(self.net.net.named_parameters())
         mixed = {f"net.{n}": mix_channels(own[n], d, runs, counts) for n, d, runs in self._made}
         return functional_call(self.net, mixed, (x, np.array(c)))
 
     def _weight_losses(self, x, y):
-        drawn = [(pair, q.detach()) for pair, q in self.draw()]
+        drawn = [(pair, omega.detach()) for pair, omega in self.draw()]
         yield self._cross_entropy(lambda: self.forward(x, drawn), y), 1.0
 
     def _structure_losses(self, x, y):
@@ -140,10 +142,10 @@ def mix_channels(t: Tensor, dim: int, runs, counts) -> Tensor:
         if group is None or len(counts[group][0]) == 1:
             out.append(part)
             continue
-        pair, q = counts[group]
+        pair, omega = counts[group]
         n = max(pair)
-        both = [q[k] * interpolate(part.narrow(dim, 0, m), n, dim) for k, m in enumerate(pair)]
-        out += [both[0] + both[1], part.narrow(dim, n, length - n)]
+        parts = [interpolate(part.narrow(dim, 0, m), n, dim) for m in pair]
+        out += [omega[0] * parts[0] + omega[1] * parts[1], part.narrow(dim, n, length - n)]
     return torch.cat(out, dim)
 
 
