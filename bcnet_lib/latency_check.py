@@ -1,8 +1,8 @@
 """How far a latency table is from networks timed as a whole.
 
 Layers are timed alone, again and again on the same tensors. In a network they share the caches, and
-something runs between them. So the sum is often an underestimate; a line through a few whole networks
-may repair that, and the check says how much is left.
+something runs between them. So the sum is often an underestimate; a line through a few whole
+networks may repair that, and the check says how much is left.
 """
 
 from dataclasses import dataclass, replace
