@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import pickle
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import torch
 
 __all__ = [
     "CheckpointError",
+    "check_every",
+    "load_weights",
     "read",
     "read_state",
     "same_settings",
@@ -75,9 +78,54 @@ def read_state(path: str | Path) -> dict:
     """What ``write_state`` wrote, with its tensors on the CPU.
 
     Raises:
-        CheckpointError: if the file is no checkpoint or its checksum is wrong.
+        CheckpointError: if the file is no checkpoint, its checksum is wrong, or it is a file of
+            another kind.
     """
-    return torch.load(io.BytesIO(read(path)), map_location="cpu", weights_only=True)
+    content = io.BytesIO(read(path))
+    try:
+        state = torch.load(content, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError) as error:
+        state = error
+    if not isinstance(state, dict):
+        cause = state if isinstance(state, Exception) else None
+        raise CheckpointError(
+            f"checkpoint '{path}' is a whole file of bcnet_lib, but of another kind (of a search, "
+            "or a table): name another file"
+        ) from cause
+    return state
+
+
+def load_weights(path: str | Path, net, state: dict) -> None:
+    """Load a network's state from a checkpoint, all of it or nothing.
+
+    Args:
+        path: for the message. net: module. state: what its ``state_dict`` was.
+    Raises:
+        CheckpointError: naming the first parameter that is missing, or has another shape.
+    """
+    own = net.state_dict()
+    for name in {**own, **state}:
+        here, there = own.get(name), state.get(name)
+        if here is None or there is None or here.shape != there.shape:
+            raise CheckpointError(
+                f"checkpoint '{path}' belongs to another network: {name} is {_shape(here)} here, "
+                f"{_shape(there)} in the file. Restore the network, or name another file"
+            )
+    net.load_state_dict(state)
+
+
+def _shape(tensor) -> str:
+    return "missing" if tensor is None else "x".join(map(str, tensor.shape)) or "one number"
+
+
+def check_every(checkpoint, every: int | None) -> None:
+    """Check the steps between checkpoints; None: no checkpoints on the way.
+
+    Raises:
+        ValueError: if there is no file to write to, or every is below 1 step.
+    """
+    if every is not None and (checkpoint is None or every < 1):
+        raise ValueError(f"checkpoint_every={every} needs a checkpoint file and at least 1 step")
 
 
 def settings_of(*, space=None, data=None, recipe=None) -> dict:

@@ -148,7 +148,7 @@ class LatencyTable:
             state = json.loads(files.read(path))
             calls = tuple(Call(**_tuples(call)) for call in state.pop("calls"))
             return cls(**_tuples(state), calls=calls)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise files.CheckpointError(f"'{path}' is not a latency table") from error
 
 

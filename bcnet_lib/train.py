@@ -19,7 +19,15 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from .checkpoint import CheckpointError, read_state, same_settings, settings_of, write_state
+from .checkpoint import (
+    CheckpointError,
+    check_every,
+    load_weights,
+    read_state,
+    same_settings,
+    settings_of,
+    write_state,
+)
 from .data import Data, mix
 from .progress import bar as progress_bar
 from .recipe import Recipe, TrainingError
@@ -133,10 +141,7 @@ class SupernetTrainer:
         at_once: bool = False,
     ):
         _check_update(net, update, complement, random_widths, distill)
-        if checkpoint_every is not None and (checkpoint is None or checkpoint_every < 1):
-            raise ValueError(
-                f"checkpoint_every={checkpoint_every} needs a checkpoint file and at least 1 step"
-            )
+        check_every(checkpoint, checkpoint_every)
         self.net, self.recipe, self.seed = net, recipe, seed
         self.update, self.complement, self.at_once = update, complement, at_once
         self.random_widths, self.distill = random_widths, distill
@@ -325,7 +330,7 @@ class SupernetTrainer:
         if "records" not in state:
             raise CheckpointError(f"checkpoint '{self.checkpoint}' is not one of a supernet")
         same_settings(self.checkpoint, self._settings(), state["settings"])
-        self.net.load_state_dict(state["net"])
+        load_weights(self.checkpoint, self.net, state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
         self.rng.bit_generator.state = json.loads(state["rng"])

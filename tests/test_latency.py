@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tiny import cnn
 from torch import Tensor, nn
 
-from bcnet_lib import CostTable, WidthSpace
+from bcnet_lib import CostTable, WidthSpace, checkpoint
 from bcnet_lib.calls import channel_row, trace_calls
 from bcnet_lib.checkpoint import CheckpointError
 from bcnet_lib.graph import GraphError
@@ -215,6 +215,10 @@ def test_a_table_comes_back_from_its_file(tmp_path):
     assert again == TABLE and isinstance(again.calls[0], Call)
     assert (again.batch, again.threads, again.torch) == (2, 1, torch.__version__)
     assert again.device == "cpu" and again.hardware
+    for other in (b"3", b"null", b"[1]", b"{}", b'{"calls": [3]}'):
+        checkpoint.write(tmp_path / "table.json", other)
+        with pytest.raises(CheckpointError, match="table.json' is not a latency table"):
+            LatencyTable.load(tmp_path / "table.json")
     (tmp_path / "table.json").write_text("{}")
     with pytest.raises(CheckpointError, match="is no checkpoint"):
         LatencyTable.load(tmp_path / "table.json")

@@ -19,7 +19,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..checkpoint import CheckpointError, read_state, same_settings, settings_of, write_state
+from ..checkpoint import (
+    CheckpointError,
+    check_every,
+    load_weights,
+    read_state,
+    same_settings,
+    settings_of,
+    write_state,
+)
 from ..data import mix
 from ..principles import UA
 from ..progress import bar as progress_bar
@@ -97,6 +105,7 @@ class WidthLearner:
         seed: decides the initial weights, the halves, the draws, the order of the images.
         checkpoint: file to keep the state in. If it exists, training goes on from it, to the same
             result as without the interruption (bit for bit on a CPU).
+        checkpoint_every: steps between checkpoints; None: only when ``fit`` returns.
         progress: show a progress bar.
 
     Attributes:
@@ -110,6 +119,7 @@ class WidthLearner:
         DataError: if the batch size leaves no full batch in a half.
         GraphError: if a width of the space is made or read by something that is no convolution or
             linear layer.
+        ValueError: if ``checkpoint_every`` comes without a checkpoint or is below 1.
     """
 
     def __init__(
@@ -124,13 +134,16 @@ class WidthLearner:
         structure_lr: float = 0.05,
         seed: int = 0,
         checkpoint=None,
+        checkpoint_every: int | None = None,
         progress: bool = True,
     ):
+        check_every(checkpoint, checkpoint_every)
         self.net = Supernet(model, space, UA(), seed=seed)
         self.cost = self.net.cost if cost is None else cost
         check_budget(space, self.cost, budget)
         self.space, self.recipe, self.budget, self.seed = space, recipe, budget, seed
-        self.structure_lr, self.checkpoint, self.progress = structure_lr, checkpoint, progress
+        self.structure_lr, self.progress = structure_lr, progress
+        self.checkpoint, self.checkpoint_every = checkpoint, checkpoint_every
         self.device = next(self.net.parameters()).device
         self.data = data
         self.halves = _halves(data.train.to(self.device), mix(seed, 3))
@@ -202,6 +215,8 @@ class WidthLearner:
                 seed(mix(self.seed, self.step, 0, 1))  # for dropout
                 self._train_step(first, second)
                 bar.update()
+                if self.checkpoint_every and self.step % self.checkpoint_every == 0:
+                    self.save()
         if self.checkpoint is not None:
             self.save()
         return self
@@ -319,7 +334,7 @@ class WidthLearner:
                 f"checkpoint '{self.checkpoint}' is not one of {type(self).__name__}"
             )
         same_settings(self.checkpoint, self._settings(), state["settings"])
-        self.net.load_state_dict(state["net"])
+        load_weights(self.checkpoint, self.net, state["net"])
         with torch.no_grad():
             for t, saved in zip(self.logits, state["logits"], strict=True):
                 t.copy_(saved)

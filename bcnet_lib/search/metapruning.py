@@ -108,6 +108,7 @@ class MetaPruning:
         budget: MACs, a hard limit of ``search``. cost: ``CostTable``; default the network's.
         hidden: see ``Hypernet``. seed: decides weights, widths, order of the images, and search.
         checkpoint: file of the training's state; it goes on from there if it exists.
+        checkpoint_every: steps between checkpoints; None: only when ``fit`` returns.
         progress: show progress bars.
 
     Attributes:
@@ -126,6 +127,7 @@ class MetaPruning:
         hidden: int = 16,
         seed: int = 0,
         checkpoint=None,
+        checkpoint_every: int | None = None,
         progress: bool = True,
     ):
         self.net = Hypernet(model, space, hidden=hidden, seed=seed)
@@ -133,7 +135,13 @@ class MetaPruning:
         check_budget(space, self.cost, budget)
         self.data, self.budget, self.seed, self.progress = data, budget, seed, progress
         self.trainer = SupernetTrainer(
-            self.net, data, recipe, seed=seed, checkpoint=checkpoint, progress=progress
+            self.net,
+            data,
+            recipe,
+            seed=seed,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
+            progress=progress,
         )
 
     @property

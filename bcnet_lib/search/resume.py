@@ -84,6 +84,6 @@ def _same_score(path, key: tuple, stored: float, score) -> None:
     if not math.isclose(now, stored, rel_tol=1e-9):
         raise CheckpointError(
             f"checkpoint '{path}' holds the score {stored!r} of widths {list(key)}, and score "
-            f"gives {now!r} now: it was another score, or the score has chance in it. Restore the score, "
+            f"gives {now!r} now: it was another score, or the score has chance in it. Restore it, "
             "or name another file"
         )
