@@ -108,7 +108,7 @@ def test_the_parents_are_as_many_as_survive(survivors, monkeypatch):
     result = quiet(evolve, NET, None, **options)
     assert seen == [survivors or 12] * 4
     assert result.history.groupby("generation").size().max() == 12
-    with pytest.raises(ValueError, match="at least 2 survivors, got 1"):
+    with pytest.raises(ValueError, match="survivors must be an integer of at least 2, got 1"):
         quiet(evolve, NET, None, **options | {"survivors": 1})
 
 
@@ -153,6 +153,15 @@ def test_unknown_or_repeated_objectives_are_refused():
         quiet(evolve, NET, None, budget=HALF, objectives=["energy"])
     with pytest.raises(ValueError, match="name one twice"):
         quiet(evolve, NET, None, budget=HALF, objectives=["macs", "macs"])
+    with pytest.raises(ValueError, match="got 'energy'"):
+        quiet(evolve, NET, None, budget=HALF, objectives="energy")
+
+
+def test_one_objective_may_be_its_name():
+    options = {"budget": HALF, "population": 4, "generations": 2}
+    a, b = (quiet(evolve, NET, None, objectives=o, **options) for o in ("params", ("params",)))
+    assert a.objectives == ("params",)
+    same(a, b)
 
 
 def test_report_prints_a_line_a_generation(capsys):

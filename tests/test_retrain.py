@@ -160,7 +160,8 @@ def test_the_test_split_is_looked_at_once_and_only_when_asked(data, monkeypatch)
     [
         ({"short": 0}, ValueError, r"epochs in 1\.\.3, got 0"),
         ({"short": 4}, ValueError, r"epochs in 1\.\.3, got 4"),
-        ({"n": 0}, ValueError, "at least 1 network, got 0"),
+        ({"n": 0}, ValueError, "n must be an integer of at least 1, got 0"),
+        ({"max_draws": 0}, ValueError, "max_draws must be an integer of at least 1, got 0"),
         ({"budget": LEAST - 1}, BudgetError, "below the narrowest network"),
         ({"budget": LEAST, "n": 2}, BudgetError, "only 1 of the 2|only 0 of the 2"),
     ],

@@ -1,10 +1,12 @@
 """Searches: never over the budget, consistent with their history, and refusing nonsense."""
 
 import math
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from landscape import (
@@ -291,8 +293,75 @@ def test_a_score_that_is_no_number_is_refused_with_its_width(search):
         search(NET, None, budget=HALF, score=lambda c: math.nan, progress=False)
 
 
-def test_nonsense_sizes_are_refused():
-    with pytest.raises(ValueError, match="population >= 2 and generations >= 1, got 1, 50"):
-        quiet(evolve, NET, None, budget=HALF, population=1)
-    with pytest.raises(ValueError, match="at least 1 width, got 0"):
-        quiet(random_search, NET, None, budget=HALF, n=0)
+@pytest.mark.parametrize(
+    ("search", "name", "least"),
+    [
+        (evolve, "population", 2),
+        (evolve, "generations", 1),
+        (evolve, "survivors", 2),
+        (random_search, "n", 1),
+        (random_search, "max_draws", 1),
+    ],
+)
+def test_sizes_that_are_no_whole_numbers_are_refused(search, name, least):
+    for value in (least - 1, -3, 5.0, 2.5, "8", True):
+        message = rf"{name} must be an integer of at least {least}, got {re.escape(repr(value))}$"
+        with pytest.raises(ValueError, match=message):
+            quiet(search, NET, None, budget=HALF, **{name: value})
+
+
+def test_sizes_may_be_of_numpy(tmp_path):
+    options = {"population": np.int64(4), "generations": np.int32(2), "survivors": np.int64(2)}
+    plain = {name: int(value) for name, value in options.items()}
+    file = tmp_path / "search"
+    found = quiet(evolve, NET, None, budget=HALF, checkpoint=file, **options)
+    same(found, quiet(evolve, NET, None, budget=HALF, checkpoint=file, **plain))
+
+
+@pytest.mark.parametrize("search", [evolve, random_search])
+@pytest.mark.parametrize(
+    "as_type", [torch.tensor, np.float32, np.float64, np.array, lambda s: torch.tensor([s])]
+)
+def test_a_score_may_be_anything_that_is_one_number(search, as_type):
+    options = {"population": 4, "generations": 2} if search is evolve else {"n": 8}
+    result = search(
+        NET, None, budget=HALF, score=lambda c: as_type(score(c)), progress=False, **options
+    )
+    assert type(result.score) is float and result.score == float(as_type(score(result.best)))
+
+
+@pytest.mark.parametrize("value", [None, "high", torch.ones(2), np.ones(2), math.inf, 1j])
+def test_a_score_of_another_kind_is_refused_with_its_width(value):
+    with pytest.raises(ValueError, match=r"score of widths \[\d+, \d+, \d+\] is .*no finite num"):
+        random_search(NET, None, budget=HALF, score=lambda c: value, progress=False)
+
+
+class Stop(Exception):
+    pass
+
+
+def test_an_interrupted_random_search_ends_as_one_that_was_not(tmp_path):
+    asked, stops = [], [27]
+
+    def counted(c):
+        if len(asked) in stops:
+            raise Stop
+        asked.append(tuple(c))
+        return score(c)
+
+    options = {"budget": HALF, "n": 40, "seed": 3}
+    whole = quiet(random_search, NET, None, **options)
+    options |= {"checkpoint": tmp_path / "scores", "progress": False, "score": counted}
+    with pytest.raises(Stop):
+        random_search(NET, None, **options)
+    first = asked[0]
+    stops.clear(), asked.clear()
+    same(whole, random_search(NET, None, **options))
+    assert asked[0] == first and len(asked) == 1 + 20  # one proves the score, 20 were on file
+    asked.clear()
+    longer = random_search(NET, None, **options | {"n": 45})
+    assert len(asked) == 1 + 5 and longer.evaluations == 45  # all 40 were on file
+    others = {"seed is 4, was 3": {"seed": 4}, "budget is": {"budget": FULL / 3}}
+    for message, other in others.items():
+        with pytest.raises(CheckpointError, match=message):
+            random_search(NET, None, **options | other)

@@ -23,6 +23,7 @@ from ..progress import bar as progress_bar
 from .budget import amount, check_budget, measure_of, shrink_within, widen_within
 from .result import Scores, SearchResult, make_score
 from .resume import load_scores, save_scores, score_settings
+from .whole import whole
 
 __all__ = ["evolve", "report"]
 
@@ -56,9 +57,9 @@ def evolve(
         cost: ``CostTable``; default ``net.cost``.
         measure: what the budget limits: ``"macs"``, ``"params"`` or ``"latency"``.
         objectives: what the search makes small beside making the score large: any of the same
-            names; default the measure alone. ``()`` leaves the score alone: NSGA-II then ranks by
-            it as any evolution does; in the book it finds better networks at the budget that way,
-            and a worse front.
+            names, or one name; default the measure alone. ``()`` leaves the score alone: NSGA-II
+            then ranks by it as any evolution does; in the book it finds better networks at the
+            budget that way, and a worse front.
         population: widths a generation. generations: how many, the first one included.
         survivors: how many of all widths so far, the best by rank and crowding, are the parents of
             the next generation. The paper says 10. None: as many as ``population``, the rule of
@@ -86,12 +87,18 @@ def evolve(
         BudgetError: if the budget is no positive number or below the narrowest network.
         CheckpointError: if ``checkpoint`` is damaged or belongs to another search (named).
         ValueError: if a score is not finite, a measure is unknown or has no table, or population,
-            generations or survivors is below its least.
+            generations or survivors is no integer or below its least.
     """
     space, cost = net.space, net.cost if cost is None else cost
+    population = whole("population", population, 2)
+    generations = whole("generations", generations)
+    if survivors is not None:  # crossover needs two
+        survivors = whole("survivors", survivors, 2)
     check_budget(space, cost, budget, measure)
+    if isinstance(objectives, str):
+        objectives = (objectives,)
     objectives = (measure,) if objectives is None else tuple(objectives)
-    _check(cost, objectives, population, generations, survivors)
+    _check(cost, objectives)
     scores = Scores(
         make_score(net, data, split, batch_size, score), objectives=objectives, cost=cost
     )
@@ -152,19 +159,13 @@ def report(generation: int, result: SearchResult) -> None:
 MUTATION_ETA = 3.0  # spread of the polynomial mutation: at 20, half of the draws round to no change
 
 
-def _check(cost, objectives, population, generations, survivors) -> None:
+def _check(cost, objectives) -> None:
     for name in objectives:
         values = measure_of(cost, name)
         if name == "latency":
             values(cost.space.full)  # says so where there is no table
     if len(set(objectives)) < len(objectives):
         raise ValueError(f"objectives {objectives} name one twice")
-    if population < 2 or generations < 1:
-        raise ValueError(
-            f"evolve needs population >= 2 and generations >= 1, got {population}, {generations}"
-        )
-    if survivors is not None and survivors < 2:
-        raise ValueError(f"crossover needs at least 2 survivors, got {survivors}")
 
 
 class _Survival(RankAndCrowding):

@@ -18,6 +18,7 @@ from ..scratch import Trained, train_from_scratch
 from .budget import check_budget, draw_within
 from .result import Scores, SearchResult
 from .resume import load_scores, save_scores
+from .whole import whole
 
 __all__ = ["Retrained", "random_retrain"]
 
@@ -80,13 +81,12 @@ def random_retrain(
         BudgetError: as ``random_search``.
         CheckpointError: if ``checkpoint`` is damaged or belongs to another search (named).
         TrainingError: if a loss is not finite.
-        ValueError: if n or short is outside its range.
+        ValueError: if n, max_draws or short is outside its range.
     """
     if cost is None:
         cost = CostTable(model, space, torch.empty((1, *space.graph.example_shape), device="meta"))
+    n, max_draws = whole("n", n), whole("max_draws", max_draws)
     check_budget(space, cost, budget, measure)
-    if n < 1:
-        raise ValueError(f"n must be at least 1 network, got {n}")
     per_epoch = data.train.steps(recipe.batch_size, drop_last=True)
     total = recipe.steps(per_epoch)
     last = -(-total // per_epoch)  # epochs, the last one may be a part
