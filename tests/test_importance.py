@@ -127,6 +127,21 @@ def test_it_ranks_torchvision_networks(name, criterion):
     assert found.macs <= 3e6 and len(found.best) == space.L
 
 
+def test_what_the_package_cannot_do_is_said_to_be_its(monkeypatch):
+    model = zoo.make("shufflenet_v2_x0_5")
+    space = WidthSpace.from_model(model, torch.zeros(1, 3, 32, 32), K=4)
+    message = r"torch-pruning fails on ShuffleNetV2 \(ZeroDivisionError: .*use another method"
+    with pytest.raises(GraphError, match=message):
+        importance(model, space, budget=5e5)
+
+    def fail(*_, **__):
+        raise KeyError("node")
+
+    monkeypatch.setattr("torch_pruning.DependencyGraph.get_pruning_group", fail)
+    with pytest.raises(GraphError, match=r"fails on Sequential at group '0' \(KeyError: 'node'\)"):
+        importance(cnn(), tiny_space(), budget=1e4)
+
+
 def test_errors_say_what_to_do(monkeypatch):
     model, space = cnn(), tiny_space()
     with pytest.raises(ValueError, match="one of magnitude, bn_scale, fpgm, got 'l2'"):

@@ -6,6 +6,7 @@ Importances and the groups of layers that they are summed over come from the pac
 
 import copy
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,8 +62,8 @@ def importance(model, space, *, budget, cost=None, criterion: str = "magnitude")
     Raises:
         ImportError: if torch-pruning is not installed.
         ValueError: unknown criterion, or model is not at the space's full width.
-        GraphError: the package sees a group's channels differently, or bn_scale finds no
-            normalisation there (named).
+        GraphError: the package fails on the network or sees a group's channels differently, or
+            bn_scale finds no normalisation there (named).
         BudgetError: if the budget is no positive number or below the narrowest network.
     """
     if criterion not in CRITERIA:
@@ -116,7 +117,8 @@ def channel_importances(model, space, criterion: str) -> list[np.ndarray]:
     for p in model.parameters():
         p.requires_grad_(True)  # the package follows the autograd graph
     example = torch.zeros(1, *space.graph.example_shape)
-    dependencies = tp.DependencyGraph().build_dependency(model, example_inputs=example)
+    with _its_failures_named(model):
+        dependencies = tp.DependencyGraph().build_dependency(model, example_inputs=example)
     graph = space.graph
     place = {g.name: i for i, g in enumerate(graph.groups)}
     out = []
@@ -138,8 +140,9 @@ def channel_importances(model, space, criterion: str) -> list[np.ndarray]:
                 f"layer '{group.name}' has {made} channels, not those of the space: importance "
                 "needs the full network, trained"
             )
-        members = dependencies.get_pruning_group(layer, prune, idxs=list(range(made)))
-        values = scorer(members)
+        with _its_failures_named(model, f" at group '{group.name}'"):
+            members = dependencies.get_pruning_group(layer, prune, idxs=list(range(made)))
+            values = scorer(members)
         if values is None:
             raise GraphError(
                 f"group '{group.name}' has no normalisation with a scale, which bn_scale ranks "
@@ -153,6 +156,19 @@ def channel_importances(model, space, criterion: str) -> list[np.ndarray]:
         values = values[start : start + group.width].double().numpy()
         out.append(values / max(values.mean(), 1e-12))
     return out
+
+
+@contextmanager
+def _its_failures_named(model, where: str = ""):
+    """Whatever the package raises says that it is the package, and what else there is."""
+    try:
+        yield
+    except Exception as error:
+        raise GraphError(
+            f"torch-pruning fails on {type(model).__name__}{where} ({type(error).__name__}: "
+            f"{error}), so importance cannot rank its channels: use another method, which needs "
+            "no such package (a supernet and evolve or greedy, TAS, DMCP, random_retrain)"
+        ) from error
 
 
 def _torch_pruning():
