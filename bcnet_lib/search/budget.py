@@ -163,8 +163,3 @@ def _step(space, C: np.ndarray, groups: np.ndarray, by: int) -> np.ndarray:
         candidates = space.candidates[group]
         C[row, group] = candidates[np.searchsorted(candidates, C[row, group]) + by]
     return C
-
-
-def is_finite(score) -> bool:
-    """Whether a score can be compared."""
-    return isinstance(score, Real) and math.isfinite(score)
