@@ -17,40 +17,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from .ids import FIXED, NEUTRAL, OUTPUT, Op, Trace, Use
-
-_CONV = {"conv1d", "conv2d", "conv3d"}
-_CONV_T = {"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}
-_BINARY = {
-    *("add", "sub", "rsub", "mul", "div", "truediv", "true_divide", "maximum", "minimum"),
-    *("addcmul", "lerp", "where", "pow", "multiply", "subtract", "divide"),
-    *("eq", "gt", "lt", "ge", "le"),
-}
-_UNARY = {
-    *("relu", "relu6", "hardtanh", "sigmoid", "silu", "hardswish", "hardsigmoid", "gelu", "tanh"),
-    *("leaky_relu", "elu", "selu", "celu", "softplus", "softsign", "mish", "logsigmoid"),
-    *("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout"),
-    *("clone", "contiguous", "detach", "to", "type", "float", "half", "bfloat16", "double", "cpu"),
-    *("neg", "abs", "exp", "log", "sqrt", "rsqrt", "square", "clamp", "clip", "erf", "sign"),
-    *("softmax", "log_softmax", "normalize", "requires_grad", "type_as", "threshold", "to_copy"),
-    *("local_response_norm", "positive", "reciprocal", "round", "floor", "nan_to_num"),
-    *("masked_fill", "hardshrink"),
-}
-_SPATIAL = {
-    *("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
-    *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "lp_pool2d"),
-    *("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"),
-    *("max_pool2d_with_indices", "interpolate", "upsample"),
-}
-_VIEW = {
-    *("flatten", "reshape", "view", "permute", "transpose", "unsqueeze", "squeeze", "expand"),
-    *("expand_as", "chunk", "split", "unbind", "cat", "concat", "concatenate", "stack", "getitem"),
-    *("narrow", "select", "flip", "roll", "repeat", "movedim", "swapaxes", "unflatten", "tile"),
-    *("split_with_sizes", "tensor_split", "ravel", "view_as", "reshape_as", "pixel_shuffle"),
-    *("pixel_unshuffle", "channel_shuffle", "broadcast_to", "repeat_interleave", "t", "swapdims"),
-}
-# ids are expanded tensors, which view() refuses
-_ID_VIEW = {"getitem": "__getitem__", "view": "reshape", "view_as": "reshape_as"}
-_REDUCE = {"mean", "sum", "amax", "amin", "max", "min", "var", "std", "logsumexp", "prod"}
+from .op_names import BINARY, CONV, CONV_T, ID_VIEW, POOL, REDUCE, SPATIAL, UNARY, VIEW, bare_name
 
 
 def trace(meta: nn.Module, example: Tensor, train: bool, into: Trace) -> None:
@@ -78,6 +45,7 @@ class _Carry(TorchFunctionMode):
         super().__init__()
         self.record = record
         self.tags: dict[int, tuple[Tensor, Tensor]] = {}  # id(tensor) -> (kept alive, ids)
+        self.pooled: dict[int, int] = {}  # id(tensor) -> global poolings on every way to the image
         self.names: dict[int, str] = {}
         for name, t in [*meta.named_parameters(), *meta.named_buffers()]:
             self.names.setdefault(id(t), name)
@@ -118,15 +86,26 @@ class _Carry(TorchFunctionMode):
             return out
         outs = _tensors([out])
         if outs:
-            self._apply(_name(func), args, kwargs, inputs, out, outs)
+            self._apply(bare_name(func), args, kwargs, inputs, out, outs)
+            self._count_pooling(bare_name(func), inputs, outs)
         return out
+
+    def _count_pooling(self, name, inputs, outs):
+        """One more where all positions become one, even at 1x1, where shapes do not show it."""
+        if name.endswith("_as"):  # the second tensor only lends its shape
+            inputs = inputs[:1]
+        count = min((self.pooled.get(id(t), 0) for t in inputs if id(t) in self.tags), default=0)
+        whole = name in POOL and prod(outs[0].shape[2:]) == 1
+        if name in REDUCE and len(inputs) == 1 and inputs[0].dim() > 2:
+            whole = bool((self.ids(outs[0]) > FIXED).any())  # not so for a mean over channels
+        self.pooled.update((id(t), count + whole) for t in outs)
 
     def _apply(self, name, args, kwargs, inputs, out, outs):
         if name == "get":  # a property: .data, .T, .shape
             name = "detach" if outs[0].shape == inputs[0].shape else "get"
         try:
-            if name in _CONV or name in _CONV_T:
-                ok = self._conv(*_bind(args, kwargs, "input weight bias"), out, name in _CONV_T)
+            if name in CONV or name in CONV_T:
+                ok = self._conv(*_bind(args, kwargs, "input weight bias"), out, name in CONV_T)
             elif name == "linear":
                 ok = self._linear(*_bind(args, kwargs, "input weight bias"), out)
             elif name in ("batch_norm", "instance_norm"):
@@ -140,17 +119,17 @@ class _Carry(TorchFunctionMode):
             elif name == "prelu":
                 x, weight = _bind(args, kwargs, "input weight")
                 ok = self._norm([x, weight] if weight.numel() > 1 else [x], 1, out)
-            elif name in _UNARY:
+            elif name in UNARY:
                 ok = self._copy(inputs, out)
-            elif name in _BINARY:
+            elif name in BINARY:
                 ok = self._elementwise(name, inputs, out)
-            elif name in _SPATIAL:
+            elif name in SPATIAL:
                 ok = self._spatial(inputs[0], outs)
             elif name == "pad":
                 ok = self._pad(inputs[0], *_bind(args, kwargs, "input pad mode value")[1:], out)
-            elif name in _REDUCE:
+            elif name in REDUCE:
                 ok = self._reduce(inputs, _bind(args, kwargs, "input dim")[1], outs)
-            elif name in _VIEW:
+            elif name in VIEW:
                 ok = self._view(name, args, kwargs, inputs, out)
             else:
                 ok = False
@@ -165,7 +144,7 @@ class _Carry(TorchFunctionMode):
                 self.record.freeze(_unique(ids[1]), f"goes through '{name}', which has no rule")
         for t in outs:
             self.tag(t, torch.full((1,) * t.dim(), FIXED).expand(t.shape))
-        if name in _CONV or name == "linear":  # its weight is computed, so all its sizes stay
+        if name in CONV or name == "linear":  # its weight is computed, so all its sizes stay
             weight, out = inputs[1], outs[0]
             macs = weight[0].numel() * out.numel() // out.shape[0]
             self.record.ops.append(Op(layer=f"{name} {tuple(weight.shape)}", coefficient=macs))
@@ -272,17 +251,23 @@ class _Carry(TorchFunctionMode):
         for t in inputs:  # a constant tensor with a channel axis of its own has no name to resize
             if self.ids(t) is None and t.numel() > 1 and t.dim() > 1 and t.shape[1] > 1:
                 return False
-        if name == "mul" and len(known) == 2:
-            small, large = sorted(known, key=lambda t: t.numel())
-            images = small.dim() == large.dim() > 2 and small.shape[1] == large.shape[1]
-            if images and small.numel() < large.numel():
-                self.record.gates.update(i for i in _unique(self.ids(small)) if i > 0)
+        if name == "mul" and len(known) == 2 and all(id(t) in self.tags for t in known):
+            self._gate(*known)
         result = self.ids(known[0]).expand(torch.broadcast_shapes(known[0].shape, out.shape))
         for t in known[1:]:
             a, b = torch.broadcast_tensors(result, self.ids(t))
             result = self._meet(a, b)
         self.tag(out, result.expand(out.shape))
         return True
+
+    def _gate(self, a: Tensor, b: Tensor) -> None:
+        """Note the factor that passed through more global poolings, else the smaller one."""
+        rank = {id(t): (-self.pooled.get(id(t), 0), t.numel()) for t in (a, b)}
+        gate, gated = sorted((a, b), key=lambda t: rank[id(t)])
+        images = gate.dim() == gated.dim() > 2 and gate.shape[1] == gated.shape[1]
+        if images and rank[id(gate)] < rank[id(gated)]:
+            own = _unique(self.ids(gated))  # without a layer on its way, a gate has the same ids
+            self.record.gates.update({i for i in _unique(self.ids(gate)) if i > 0}.difference(own))
 
     def _meet(self, a: Tensor, b: Tensor) -> Tensor:
         """Merge the ids of two broadcast tensors; one channel spread over many is only frozen."""
@@ -339,7 +324,7 @@ class _Carry(TorchFunctionMode):
         joins = name in ("cat", "concat", "concatenate", "stack")
         if not joins and any(self.ids(t) is None for t in inputs):
             return False  # an index tensor, say
-        func = getattr(torch if joins else Tensor, _ID_VIEW.get(name, name), None)
+        func = getattr(torch if joins else Tensor, ID_VIEW.get(name, name), None)
         func = func or getattr(nn.functional, name)
         swap = {}
         for t in inputs:  # in a join, tensors made inside forward() are constants
@@ -353,12 +338,6 @@ class _Carry(TorchFunctionMode):
 
 
 # -- small helpers --------------------------------------------------------------------------
-def _name(func) -> str:
-    """The bare name of an operation: add for torch.add, Tensor.add_, __iadd__ and __radd__."""
-    name = getattr(func, "__name__", str(func)).strip("_")
-    return name[1:] if name[1:] in ("add", "sub", "mul", "truediv") else name
-
-
 def _tensors(tree) -> list[Tensor]:
     return [t for t in tree_leaves(tree) if isinstance(t, Tensor)]
 

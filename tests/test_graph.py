@@ -122,6 +122,79 @@ def test_squeeze_layers_follow_the_group_they_gate():
     assert found[0].layers == ("a", "expand")
 
 
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "efficientnet_b0"])
+def test_groups_are_the_same_at_every_image_size(name):
+    model = zoo.make(name, device="meta")
+    large = discover(model, torch.empty(1, 3, 224, 224))
+    assert any(g.follows for g in large.groups)
+    for px in (16, 32, 64):  # 16: the last feature maps have one position
+        assert discover(model, torch.empty(1, 3, px, px)).groups == large.groups, px
+
+
+MEANS = {
+    "mean": lambda y: y.mean((2, 3), keepdim=True),
+    "two means": lambda y: y.mean(3, keepdim=True).mean(2, keepdim=True),
+    "flat mean": lambda y: y.flatten(2).mean(2)[:, :, None, None],
+    "adaptive": lambda y: F.adaptive_avg_pool2d(y, 1),
+    "kernel of the map's size": lambda y: F.avg_pool2d(y, y.shape[2:]),
+    "mean and maximum": lambda y: F.adaptive_max_pool2d(y, 1) + y.mean((2, 3), keepdim=True),
+}
+
+
+@pytest.mark.parametrize("px", [1, 8])
+@pytest.mark.parametrize("mean", MEANS.values(), ids=MEANS)
+def test_gates_are_known_by_their_pooling_not_by_their_size(mean, px):
+    def run(net, x):
+        for a, squeeze, expand in ((net.a, net.s, net.e), (net.b, net.t, net.f)):
+            y = F.adaptive_avg_pool2d(a(x), x.shape[2:])  # no global pooling, except at 1x1
+            x = y + y * expand(F.relu(squeeze(mean(y)))).sigmoid().expand_as(y)
+        return net.h(x)
+
+    model = Net(run, a=conv(3, 8), s=conv(8, 2, 1), e=conv(2, 8, 1), h=head(6))
+    model.b, model.t, model.f = conv(8, 6), conv(6, 3, 1), conv(3, 6, 1)
+    found = discover(model, torch.empty(1, 3, px, px)).groups
+    assert [(g.name, g.follows) for g in found] == [
+        ("a", None),
+        ("s", "a"),
+        ("b", None),
+        ("t", "b"),
+    ]
+
+
+def learned_scale(net, x):
+    return net.h(net.b(net.a(x).mean((2, 3), keepdim=True)) * net.scale)
+
+
+def gate_without_layers(net, x):
+    y = net.b(net.a(x))
+    return net.h(y * y.mean((2, 3), keepdim=True).sigmoid())
+
+
+def gated_before(net, x):
+    y = net.b(net.a(x))
+    return net.h(y * y.mean((2, 3), keepdim=True).sigmoid() * net.c(x))
+
+
+def mean_over_channels(net, x):
+    return net.h(net.c(x) * net.b(net.a(net.d(x).mean(1, keepdim=True).expand_as(x))))
+
+
+def mean_of_colours(net, x):
+    return net.h(net.c(x) * net.b(net.a(x.mean(1, keepdim=True).expand_as(x))))
+
+
+PRODUCTS = [learned_scale, gate_without_layers, gated_before, mean_over_channels, mean_of_colours]
+
+
+@pytest.mark.parametrize("px", [1, 8])
+@pytest.mark.parametrize("run", PRODUCTS)
+def test_layers_before_a_product_without_squeeze_are_searched(run, px):
+    model = Net(run, a=conv(3, 8), b=conv(8, 6, 1), c=conv(3, 6), d=conv(3, 4), h=head(6))
+    model.scale = nn.Parameter(torch.ones(1, 6, 1, 1))
+    found = discover(model, torch.empty(1, 3, px, px)).groups
+    assert "a" in {g.name for g in found if g.follows is None}
+
+
 @pytest.mark.parametrize(
     "layer",
     [
