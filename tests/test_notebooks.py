@@ -54,6 +54,15 @@ def test_no_cell_failed(path):
 
 
 @each_chapter
+def test_a_numbered_equation_has_one_line(path):
+    """Sphinx puts equations of several lines into an environment that refuses a tag."""
+    cells = (cell for cell in read(path)["cells"] if cell["cell_type"] == "markdown")
+    text = "\n\n".join("".join(cell["source"]) for cell in cells)
+    equations = re.findall(r"\$\$(.*?)\$\$", text, re.DOTALL)
+    assert [e for e in equations if r"\tag" in e and "\\\\" in e] == []
+
+
+@each_chapter
 def test_cells_are_short(path):
     lengths = [lines(cell) for cell in code_cells(path)]
     assert max(lengths) <= 40
