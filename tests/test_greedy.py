@@ -6,27 +6,18 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import RECIPE, cnn, supernet
+from landscape import problem
+from tiny import RECIPE, supernet
 
 from bcnet_lib.checkpoint import CheckpointError
-from bcnet_lib.cost import CostTable
 from bcnet_lib.data import load
 from bcnet_lib.evaluate import evaluate
 from bcnet_lib.search import BudgetError, greedy
-from bcnet_lib.space import WidthSpace
 from bcnet_lib.train import SupernetTrainer
 
-
-def problem(widths=(32, 48, 64), K=8, base=1):
-    model, x = cnn(widths), torch.zeros(1, 1, 8, 8)
-    space = WidthSpace.from_model(model, x, K=K, base=base)
-    return SimpleNamespace(space=space, cost=CostTable(model, space, x))
-
-
-NET = problem()
+NET = problem(K=8)
 SPACE, COST = NET.space, NET.cost
 FULL, LEAST = COST.macs(SPACE.full), COST.macs(SPACE.narrowest)
 NAMES = ["c1", "c2", "c3"]
@@ -74,7 +65,7 @@ def same(a, b):
 def test_greedy_never_returns_a_width_over_the_budget(share, seed, step, per_cost, base):
     if base == [8] * 3:
         base[0] = 7  # at least two networks
-    net = problem(base=base)
+    net = problem(K=8, base=base)
     least, full = net.cost.macs(net.space.narrowest), net.cost.macs(net.space.full)
     budget = least + share * (full - least)
     table = np.random.default_rng(seed).random((9, 9, 9))
@@ -162,7 +153,8 @@ def test_the_variant_compares_scores_lost_per_cost_saved():
 
 
 def test_a_step_may_skip_candidates_and_ends_at_the_narrowest():
-    C = way(quiet(problem(base=3), budget=problem(base=3).cost.macs([3, 3, 3]), step=2))
+    net = problem(K=8, base=3)
+    C = way(quiet(net, budget=net.cost.macs([3, 3, 3]), step=2))
     values = set(np.unique(C[NAMES].to_numpy()))
     assert values == {8, 6, 4, 3}
     with pytest.raises(ValueError, match="step must be a positive number of candidates, got 0"):

@@ -500,7 +500,7 @@ def test_no_widths_are_an_empty_population():
     C = prior.sample(np.random.default_rng(0), 0)
     assert C.shape == (0, 3) and C.dtype == np.int64
     for wrong in (-1, 2.5):
-        with pytest.raises(ValueError, match="n must be a number of widths"):
+        with pytest.raises(ValueError, match="n must be an integer of at least 0"):
             prior.sample(np.random.default_rng(0), wrong)
 
 

@@ -20,6 +20,7 @@ from .alternation import Alternation, entropy
 from .bounds import FITS, LARGEST, elimination, gibbs_bound, lagrangian, mccormick
 from .budget import BudgetError, check_budget
 from .qcqp import QCQP
+from .whole import whole
 
 __all__ = ["Prior", "fit_prior", "layer_errors"]
 
@@ -144,8 +145,7 @@ class Prior:
             ValueError: if n is no number of widths.
         """
         space = self.cost.space
-        if not isinstance(n, (int, np.integer)) or n < 0:
-            raise ValueError(f"n must be a number of widths, 0 or more, got {n!r}")
+        n = whole("n", n, 0)
         budget = self.budget if budget is None else budget
         check_budget(space, self.cost, budget)
         found: list[np.ndarray] = []
