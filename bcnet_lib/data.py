@@ -8,7 +8,6 @@ run can stop anywhere and go on as if it had not.
 
 import hashlib
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor
 from . import cifar10
 from .augment import shift_and_flip
 from .cifar10 import DataError
+from .files import data_root
 
 __all__ = ["Data", "DataError", "Split", "load", "mix"]
 
@@ -267,9 +267,7 @@ def load(
     elif name == "cifar10":
         if test is not None:
             raise DataError(f"'cifar10' has its own test set; leave out test={test}")
-        default = os.environ.get("BCNET_DATA") or "~/.cache/bcnet"
-        folder = Path(default if root is None else root).expanduser()
-        x, y, official = *cifar10.read(folder, download), 10_000
+        x, y, official = *cifar10.read(data_root(root), download), 10_000
     else:
         known = ", ".join(f"'{n}'" for n in NAMES)
         raise DataError(f"unknown data set {name!r}: known are {known}")

@@ -1,18 +1,23 @@
 """Networks of the paper and of this book that torchvision does not have.
 
 Each is an ordinary ``nn.Module`` with nothing in it about searching: a reader's own CNN looks the
-same. Source of the CIFAR networks: Su et al., arXiv 2203.13714, section 7.2.
+same. Source of the CIFAR networks: Su et al., arXiv 2203.13714, section 7.2; of the
+benchmark's networks: section 6, Tables 2-3.
 """
 
-from torch import nn
+from collections import OrderedDict
+
+from torch import Tensor, nn
 from torchvision.models import MobileNetV2
 
-__all__ = ["digits_cnn", "mobilenet_v2_cifar", "vgg19_cifar"]
+__all__ = ["digits_cnn", "macro_mobilenet", "macro_resnet", "mobilenet_v2_cifar", "vgg19_cifar"]
 
 
-def _conv(inner: int, out: int, stride: int = 1) -> list[nn.Module]:
-    conv = nn.Conv2d(inner, out, 3, stride=stride, padding=1, bias=False)
-    return [conv, nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
+def _conv(inner: int, out: int, stride: int = 1, kernel: int = 3, groups: int = 1, act=True):
+    """Convolution without bias, batch normalisation and, where asked, ReLU: a list of modules."""
+    where = {"stride": stride, "padding": kernel // 2, "groups": groups, "bias": False}
+    layers = [nn.Conv2d(inner, out, kernel, **where), nn.BatchNorm2d(out)]
+    return [*layers, nn.ReLU(inplace=True)] if act else layers
 
 
 def digits_cnn(widths=(16, 16, 32, 32, 64), classes: int = 10) -> nn.Sequential:
@@ -55,3 +60,98 @@ def mobilenet_v2_cifar(classes: int = 10) -> MobileNetV2:
     model = MobileNetV2(num_classes=classes, inverted_residual_setting=setting)
     model.features[0][0].stride = (1, 1)
     return model
+
+
+class _Residual(nn.Module):
+    """``act(x + body(x))``; where sizes change there is no shortcut: ``act(body(x))``."""
+
+    def __init__(self, body: list[nn.Module], shortcut: bool, act: bool):
+        super().__init__()
+        self.body = nn.Sequential(*body)
+        self.shortcut = shortcut
+        self.act = nn.ReLU() if act else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.body(x)
+        return self.act(x + y if self.shortcut else y)
+
+
+def _inverted(inner: int, hidden: int, out: int, stride: int = 1) -> _Residual:
+    """1x1 up, 3x3 depthwise, 1x1 down without activation; shortcut where sizes agree."""
+    up = _conv(inner, hidden, kernel=1)
+    deep = _conv(hidden, hidden, stride, groups=hidden)
+    down = _conv(hidden, out, kernel=1, act=False)
+    return _Residual([*up, *deep, *down], stride == 1 and inner == out, act=False)
+
+
+def _basic(inner: int, hidden: int, out: int, stride: int = 1) -> _Residual:
+    """Two 3x3 convolutions; shortcut where sizes agree, and none (not even a 1x1) elsewhere."""
+    body = [*_conv(inner, hidden, stride), *_conv(hidden, out, act=False)]
+    return _Residual(body, stride == 1 and inner == out, act=True)
+
+
+def _classifier(layers: dict, features: int, classes: int) -> nn.Sequential:
+    pool = {"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()}
+    return nn.Sequential(OrderedDict(layers | pool | {"classifier": nn.Linear(features, classes)}))
+
+
+def _seven(name: str, widths) -> list[int]:
+    if len(widths) != 7:
+        raise ValueError(f"{name} has 7 widths (c1 … c7), got {len(widths)}: {tuple(widths)}")
+    return [int(w) for w in widths]
+
+
+def macro_mobilenet(
+    widths=(128, 768, 768, 768, 256, 1536, 1024), classes: int = 10
+) -> nn.Sequential:
+    """The MobileNet space of Channel-Bench-Macro, for 32x32 images.
+
+    211.3 M MACs, 1.80 M parameters at the default widths. A 3x3 stem with stride 2, four inverted
+    residuals (the third has stride 2) and a last 1x1 convolution, which Table 2 omits. MACs and
+    parameters of all 16,384 networks equal the released ones.
+
+    Args:
+        widths: channels c1 … c7, in forward order: stem and outputs of the first two blocks (c1,
+            one group through their shortcuts), inside of blocks 1, 2 and 3 (c2, c3, c4), outputs
+            of blocks 3 and 4 (c5), inside of block 4 (c6), last convolution (c7).
+        classes: outputs.
+    Raises:
+        ValueError: if there are not 7 widths.
+    """
+    c1, c2, c3, c4, c5, c6, c7 = _seven("macro_mobilenet", widths)
+    layers = {
+        "stem": nn.Sequential(*_conv(3, c1, stride=2)),  # (B, c1, 16, 16)
+        "block1": _inverted(c1, c2, c1),
+        "block2": _inverted(c1, c3, c1),
+        "block3": _inverted(c1, c4, c5, stride=2),  # (B, c5, 8, 8)
+        "block4": _inverted(c5, c6, c5),
+        "last": nn.Sequential(*_conv(c5, c7, kernel=1)),
+    }
+    return _classifier(layers, c7, classes)
+
+
+def macro_resnet(widths=(256, 256, 256, 512, 512, 512, 512), classes: int = 10) -> nn.Sequential:
+    """The ResNet space of Channel-Bench-Macro, for 32x32 images.
+
+    1.436 G MACs, 15.4 M parameters at the default widths. A 3x3 stem with stride 2 and five blocks
+    of two 3x3 convolutions; the third has stride 2 and no shortcut. MACs and parameters of all
+    16,384 networks equal the released ones.
+
+    Args:
+        widths: channels c1 … c7, in forward order: stem and outputs of the first two blocks (c1,
+            one group through their shortcuts), inside of blocks 1, 2 and 3 (c2, c3, c4), outputs
+            of blocks 3 to 5 (c5), inside of blocks 4 and 5 (c6, c7).
+        classes: outputs.
+    Raises:
+        ValueError: if there are not 7 widths.
+    """
+    c1, c2, c3, c4, c5, c6, c7 = _seven("macro_resnet", widths)
+    layers = {
+        "stem": nn.Sequential(*_conv(3, c1, stride=2)),  # (B, c1, 16, 16)
+        "block1": _basic(c1, c2, c1),
+        "block2": _basic(c1, c3, c1),
+        "block3": _basic(c1, c4, c5, stride=2),  # (B, c5, 8, 8)
+        "block4": _basic(c5, c6, c5),
+        "block5": _basic(c5, c7, c5),
+    }
+    return _classifier(layers, c5, classes)
