@@ -2,7 +2,8 @@
 
 jupyter-cache knows a notebook's own cells only, so after an edit of `bcnet_lib` it would serve the
 outputs of the old library. Here the folder of the cache is named by a hash of everything else a
-chapter depends on. The folder is part of Sphinx's environment, so pages are read again as well.
+chapter depends on: the library, the project's own data and records, and the data of others, which
+may be here or not. The folder is part of Sphinx's environment, so pages are read again as well.
 """
 
 import hashlib
@@ -11,6 +12,8 @@ import platform
 import shutil
 from importlib.metadata import version
 from pathlib import Path
+
+from bcnet_lib import needs
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = {".csv", ".yaml", ".yml", ".json", ".npz"}
@@ -23,15 +26,16 @@ def inputs(root: Path = ROOT) -> list[Path]:
     library = (root / "bcnet_lib").rglob("*.py")
     data = (
         path
-        for path in (root / "book").rglob("*")
+        for folder in ("bcnet_lib", "book", "figures")
+        for path in (root / folder).rglob("*")
         if path.suffix in DATA and not any(p[0] in "._" for p in path.relative_to(root).parts)
     )
     return sorted([*library, *data])
 
 
 def cache_key(root: Path = ROOT) -> str:
-    """Hash of `inputs` and of the versions of what computes and draws."""
-    digest = hashlib.sha256()
+    """Hash of `inputs`, of the data of others, and of the versions of what computes and draws."""
+    digest = hashlib.sha256(repr(needs.fingerprint()).encode())
     versions = [platform.python_version(), *(version(name) for name in VERSIONS)]
     digest.update("\0".join(versions).encode())
     for path in inputs(root):

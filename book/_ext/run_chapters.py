@@ -2,7 +2,8 @@
 
     python book/_ext/run_chapters.py [chapter.ipynb ...]
 
-A chapter that fails keeps its old outputs; the others are still run.
+A chapter that fails keeps its old outputs; the others are still run. One whose data is not here is
+left alone, and its line says so.
 """
 
 import os
@@ -13,6 +14,8 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+
+from bcnet_lib import needs
 
 BOOK = Path(__file__).resolve().parents[1]
 
@@ -34,7 +37,8 @@ def run(path: Path) -> None:
         resources={"metadata": {"path": str(path.parent)}},
     )
     client.execute()
-    notebook.metadata = {  # the rest is the editor's and the machine's
+    own = {key: notebook.metadata[key] for key in ("bcnet",) if key in notebook.metadata}
+    notebook.metadata = own | {  # the rest is the editor's and the machine's
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
@@ -45,7 +49,12 @@ def run(path: Path) -> None:
 
 def main(names: list[str]) -> int:
     failed = 0
+    needs.absolute_root()
     for path in [Path(name).resolve() for name in names] or chapters():
+        if unmet := needs.missing(needs.of_notebook(path)):
+            says = "; ".join(need.say() for need in unmet)
+            print(f"LEFT ALONE {path.relative_to(BOOK)}, stored outputs kept: {says}", flush=True)
+            continue
         start = time.perf_counter()
         try:
             run(path)

@@ -1,0 +1,132 @@
+"""What a chapter needs beyond this project, and whether it is here: data of others, a GPU.
+
+A notebook says what it needs in its metadata, ``{"bcnet": {"needs": ["channel_bench_macro"]}}``.
+The build of the book, ``pytest --nbval`` and ``make notebooks`` all ask `missing`, and leave a
+notebook alone, visibly, whose needs are not met.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .cifar10 import DataError
+from .files import data_root
+
+__all__ = ["NEEDS", "Need", "absolute_root", "fingerprint", "missing", "of_notebook"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """Something that the project cannot bring along."""
+
+    name: str
+    """How a notebook's metadata calls it."""
+    what: str
+    """What it is, in words that end no sentence."""
+    files: tuple[str, ...] = ()
+    """Its files, below the data folder; none for a device."""
+    get: str
+    """What to type to get it; for a device, what to do."""
+
+    def here(self, root: str | Path | None = None) -> bool:
+        """Whether all of it is there. What is inside the files, their loader checks."""
+        if self.name == "cuda":
+            import torch
+
+            return torch.cuda.is_available()
+        return all((data_root(root) / file).is_file() for file in self.files)
+
+    def say(self, root: str | Path | None = None) -> str:
+        """One line for logs and skipped tests: what is missing, where it was looked for, the cure.
+
+        >>> NEEDS["cuda"].say()
+        'needs cuda (a CUDA device): run it on a machine that has one'
+        """
+        where = f", not found in {data_root(root)}" if self.files else ""
+        return f"needs {self.name} ({self.what}){where}: {self.get}"
+
+
+_SCORES = [  # after "bin20_min1_"; plain "bcnet" is of MobileNet alone
+    "bcnet",
+    *(f"{name}{net}" for name in ("autoslim_3", "bcnet_1", "bcnet_2", "bcnet_3")
+      for net in ("", "_resnet")),
+]  # fmt: skip
+
+NEEDS = {
+    need.name: need
+    for need in (
+        Need(
+            name="channel_bench_macro",
+            what="the two released result files of Channel-Bench-Macro, 6 MB",
+            files=tuple(f"channel_bench_macro/Results_{n}.json" for n in ("MobileNet", "ResNet")),
+            get=(
+                'python -c "from bcnet_lib.bench import ChannelBench as B; '
+                "B.load('mobilenet', download=True); B.load('resnet', download=True)\""
+            ),
+        ),
+        Need(
+            name="bcnet_released",
+            what="the released supernet scores of BCNet and AutoSlim, 7 MB",
+            files=tuple(
+                f"bcnet_released/supernet_scores/bin20_min1_{name}.json" for name in _SCORES
+            ),
+            get=(
+                "git clone --depth 1 https://github.com/xiusu/BCNetV2 && "
+                'mkdir -p "${BCNET_DATA:-$HOME/.cache/bcnet}/bcnet_released" && '
+                "cp -r BCNetV2/BCNetV2/example/classification/json_results "
+                '"${BCNET_DATA:-$HOME/.cache/bcnet}/bcnet_released/supernet_scores"'
+            ),
+        ),
+        Need(name="cuda", what="a CUDA device", get="run it on a machine that has one"),
+    )
+}
+
+
+def absolute_root() -> None:
+    """Make a relative ``$BCNET_DATA`` absolute: kernels run in the folder of their notebook."""
+    if os.environ.get("BCNET_DATA"):
+        os.environ["BCNET_DATA"] = str(data_root().absolute())
+
+
+def missing(names: Iterable[str], root: str | Path | None = None) -> list[Need]:
+    """Which of these needs are not met here, in their order.
+
+    Raises:
+        DataError: for a need that is not in `NEEDS`.
+    """
+    names = list(names)
+    if unknown := [name for name in names if name not in NEEDS]:
+        raise DataError(f"unknown need {unknown[0]!r}: known are {', '.join(NEEDS)}")
+    return [NEEDS[name] for name in names if not NEEDS[name].here(root)]
+
+
+def of_notebook(path: str | Path) -> list[str]:
+    """What a notebook file says it needs; an empty list for most.
+
+    Raises:
+        DataError: if its metadata has needs that are no list of names.
+    """
+    metadata = json.loads(Path(path).read_text(encoding="utf-8")).get("metadata", {})
+    needs = metadata.get("bcnet", {}).get("needs", [])
+    if not isinstance(needs, list) or not all(isinstance(name, str) for name in needs):
+        raise DataError(f"{path}: metadata 'bcnet: needs' must be a list of names, got {needs!r}")
+    return needs
+
+
+def fingerprint(root: str | Path | None = None) -> dict[str, str]:
+    """SHA-256 of the files of every need that is here, "" where it is not.
+
+    The build names its cache by it, so that outputs made with data never answer for a build without
+    it, nor the other way round.
+    """
+    found = {}
+    for name, need in NEEDS.items():
+        digest = hashlib.sha256()
+        here = need.here(root)
+        for file in need.files if here else ():
+            digest.update(hashlib.sha256((data_root(root) / file).read_bytes()).digest())
+        found[name] = digest.hexdigest() if here else ""
+    return found
