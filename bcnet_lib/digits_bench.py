@@ -1,0 +1,313 @@
+"""Channel-Bench-Digits: every width of a small network, trained from scratch, on 8x8 digits.
+
+Five layers with four widths each make 4^5 = 1,024 networks. Each is trained several times, with
+another seed each time, on images that come with scikit-learn. ``python -m bcnet_lib.digits_bench``
+makes the whole table anew; it keeps every finished training in a journal and goes on from there.
+
+Differs from Channel-Bench-Macro (Su et al., arXiv 2203.13714, section 6) in one respect besides its
+size: the accuracy of a run is the one of its last epoch. That of its best epoch on the test images,
+which the released files hold for their networks, is kept beside it, to see what the choice does.
+"""
+
+import argparse
+import hashlib
+import itertools
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+
+from .cost import CostTable
+from .data import Data, DataError, load, mix
+from .evaluate import accuracy
+from .models import digits_cnn
+from .progress import bar as progress_bar
+from .recipe import Recipe
+from .results import measured, provenance
+from .scratch import train_from_scratch
+from .space import WidthSpace
+
+__all__ = ["PATH", "DigitsBench", "DigitsSetting", "make", "read", "train_one"]
+
+PATH = Path(__file__).parent / "channel_bench_digits.json"
+FORMAT = 1
+KINDS = ("last", "best", "val")  # images right: test, last epoch; test, best epoch; val, last epoch
+
+
+@dataclass(frozen=True, kw_only=True)
+class DigitsSetting:
+    """What decides every number of the table."""
+
+    channels: tuple[int, ...] = (12, 12, 12, 12, 12)
+    """Of the widest network, a layer (``models.digits_cnn``)."""
+    K: int = 4
+    """Widths a layer: quarters of its channels."""
+    runs: int = 3
+    """Trainings of every network, with seeds 0, 1, …"""
+    epochs: int = 10
+    """Of every training."""
+    batch_size: int = 32
+    """Images a step."""
+    lr: float = 0.1
+    """Largest learning rate, after one epoch of warm-up."""
+    test: float = 0.45
+    """Share of the 1,797 images in the test split."""
+    val: float = 0.4
+    """Share of the rest that is held out for scoring supernets, never trained on."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """Of every training; without augmentation."""
+        return Recipe(epochs=self.epochs, batch_size=self.batch_size, lr=self.lr, warmup_epochs=1.0)
+
+    def data(self) -> Data:
+        """The images, split as the benchmark splits them."""
+        return load("digits", test=self.test, val=self.val)
+
+    def network(self):
+        """The widest network, a fresh ``nn.Module``."""
+        return digits_cnn(self.channels)
+
+    def space(self) -> WidthSpace:
+        """Its width space: one group a layer, K widths each."""
+        return WidthSpace.from_model(self.network(), torch.zeros(1, 1, 8, 8), K=self.K)
+
+    def cost(self, space: WidthSpace | None = None) -> CostTable:
+        """MACs and parameters of its networks."""
+        space = self.space() if space is None else space
+        return CostTable(self.network(), space, torch.zeros(1, 1, 8, 8))
+
+    def widths(self) -> np.ndarray:
+        """All width vectors (K^L, L), in lexicographic order."""
+        layers = len(self.channels)
+        return np.array(list(itertools.product(range(1, self.K + 1), repeat=layers)))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DigitsBench:
+    """The finished table, as counts of images."""
+
+    setting: DigitsSetting
+    right: dict[str, np.ndarray]
+    """``last``, ``best``: test images right after the last epoch, and after the epoch that is best
+    on the test images; ``val``: scoring images right after the last epoch. (n, runs) int64 each."""
+    images: dict[str, int]
+    """Images in the ``test`` and the ``val`` split."""
+    provenance: dict
+    """Versions, device, commit, library hash, time, and the core seconds all trainings took."""
+
+    @property
+    def C(self) -> np.ndarray:
+        """Width vectors (n, L), in lexicographic order."""
+        return self.setting.widths()
+
+    @property
+    def accuracies(self) -> np.ndarray:
+        """Test accuracy after the last epoch, (n, runs), percent."""
+        return 100 * self.right["last"] / self.images["test"]
+
+    @property
+    def best_epoch(self) -> np.ndarray:
+        """Test accuracy of the epoch that is best on the test images, (n, runs), percent."""
+        return 100 * self.right["best"] / self.images["test"]
+
+    @property
+    def validation(self) -> np.ndarray:
+        """Accuracy on the scoring images after the last epoch, (n, runs), percent."""
+        return 100 * self.right["val"] / self.images["val"]
+
+
+@lru_cache(maxsize=2)  # a worker process trains many networks on the same images
+def _problem(setting: DigitsSetting):
+    return setting.data(), setting.network(), setting.space()
+
+
+def train_one(setting: DigitsSetting, row: int, run: int) -> tuple[int, int, int]:
+    """Train one network from scratch.
+
+    Args:
+        row: number of the network, its row in ``setting.widths()``. run: its seed, from 0. Initial
+            weights and order of images follow from both, so no two trainings share them.
+    Returns:
+        images right, as in ``KINDS``.
+    Raises:
+        TrainingError: if a loss is not finite.
+    """
+    torch.set_num_threads(1)  # the same numbers on every number of cores
+    data, model, space = _problem(setting)
+    seed = mix(run, row)
+    net = space.build(model, setting.widths()[row], seed=seed)
+    recipe, test = setting.recipe, []
+    optimizer = recipe.optimizer(net.parameters())
+    for epoch in range(setting.epochs):
+        part = range(epoch, epoch + 1)
+        options = {"seed": seed, "epochs": part, "optimizer": optimizer, "eval_test": False}
+        val = train_from_scratch(net, data, recipe, **options).val_accuracy
+        test.append(round(accuracy(net, data.test) * len(data.test)))
+    return test[-1], max(test), round(val * len(data.val))
+
+
+def make(
+    setting: DigitsSetting,
+    path: str | Path,
+    *,
+    jobs: int = 1,
+    progress: bool = False,
+    rows: Sequence[int] | None = None,
+) -> Path:
+    """Train what the journal beside ``path`` does not hold yet; write the table when all is there.
+
+    Stopped at any moment, it loses the trainings that were under way and no more.
+
+    Args:
+        path: of the finished table; the journal is ``path`` with ``.journal`` at its end.
+        jobs: processes. progress: show a bar with the time left.
+        rows: train these networks only, and write no table (for trials).
+    Returns:
+        the table's path, or the journal's with ``rows``.
+    Raises:
+        DataError: if the journal was made with other settings, or is damaged in the middle.
+    """
+    path = Path(path)
+    journal = path.with_name(path.name + ".journal")
+    data = setting.data()
+    header = {"setting": _plain(setting), "data": data.describe()["train"]["sha256"]}
+    done = _read_journal(journal, header)
+    n = len(setting.widths())
+    every = itertools.product(range(setting.runs), range(n) if rows is None else rows)
+    todo = [(row, run) for run, row in every if (row, run) not in done]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(journal, "a", encoding="utf-8") as file, measured() as took:
+        if file.tell() == 0:
+            file.write(json.dumps(header) + "\n")
+        work = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
+        results = work(delayed(_timed)(setting, row, run) for row, run in todo)
+        for entry in progress_bar(results, total=len(todo), desc="networks", show=progress):
+            file.write(json.dumps(entry) + "\n")
+            file.flush()
+            done[entry[0], entry[1]] = entry[2:]
+    if rows is not None:
+        return journal
+    right = np.array([[done[row, run][:3] for run in range(setting.runs)] for row in range(n)])
+    cost = {
+        "core_seconds": round(sum(values[3] for values in done.values()), 1),
+        "wall_seconds_of_last_call": round(took.wall_seconds, 1),
+        "processes": jobs,
+    }
+    body = {
+        "headline": f"{n:,} networks x {setting.runs} trainings from scratch, digits, mean test "
+        f"accuracy {100 * right[..., 0].mean() / len(data.test):.2f} %",
+        "format": FORMAT,
+        **header,
+        "images": {"test": len(data.test), "val": len(data.val)},
+        "provenance": code | cost,
+        "right": {kind: right[..., k].tolist() for k, kind in enumerate(KINDS)},
+    }
+    _write(path, body)
+    journal.unlink()
+    return path
+
+
+def read(path: str | Path = PATH) -> DigitsBench:
+    """Read and check a table; without arguments, the one that comes with the library.
+
+    Raises:
+        DataError: naming the file, if it is missing, damaged, or of another kind.
+    """
+    path = Path(path)
+    advice = "take it from the project again, or make it anew: make benchmark-digits"
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+        stored = body.pop("checksum")
+    except FileNotFoundError:
+        raise DataError(f"Channel-Bench-Digits: '{path}' does not exist; {advice}") from None
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise DataError(f"Channel-Bench-Digits: '{path}' is not a whole table; {advice}") from None
+    if stored != _checksum(body) or body.get("format") != FORMAT:
+        raise DataError(f"Channel-Bench-Digits: '{path}' was changed (checksum); {advice}")
+    setting = DigitsSetting(**body["setting"] | {"channels": tuple(body["setting"]["channels"])})
+    return DigitsBench(
+        setting=setting,
+        right={kind: np.array(body["right"][kind]) for kind in KINDS},
+        images=body["images"],
+        provenance=body["provenance"] | {"headline": body["headline"], "data": body["data"]},
+    )
+
+
+def _timed(setting: DigitsSetting, row: int, run: int) -> list:
+    """One line of the journal: row, run, the three counts, CPU seconds."""
+    before = os.times()
+    right = train_one(setting, row, run)
+    after = os.times()
+    return [row, run, *right, round(after.user + after.system - before.user - before.system, 3)]
+
+
+def _read_journal(journal: Path, header: dict) -> dict[tuple[int, int], list]:
+    """Finished trainings, (row, run) -> counts and seconds; a last line cut short is dropped."""
+    if not journal.exists():
+        return {}
+    lines = journal.read_text(encoding="utf-8").splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        os.truncate(journal, journal.stat().st_size - len(lines.pop().encode()))
+    if not lines:
+        return {}
+    try:
+        first, *entries = [json.loads(line) for line in lines]
+        done = {(row, run): values for row, run, *values in entries}
+    except ValueError:
+        raise DataError(f"'{journal}' is damaged: delete it to train all networks anew") from None
+    if first != header:
+        raise DataError(
+            f"'{journal}' was begun with other settings or images: delete it to start anew, or "
+            "name another table"
+        )
+    return done
+
+
+def _plain(setting: DigitsSetting) -> dict:
+    return json.loads(json.dumps(asdict(setting)))
+
+
+def _checksum(body: dict) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _write(path: Path, body: dict) -> None:
+    """A network a line, so that the file stays small and its changes readable."""
+    kinds = {
+        kind: ",\n".join(json.dumps(row, separators=(",", ":")) for row in body["right"][kind])
+        for kind in KINDS
+    }
+    right = ",\n".join(f'"{kind}": [\n{rows}\n]' for kind, rows in kinds.items())
+    head = {k: v for k, v in body.items() if k != "right"} | {"checksum": _checksum(body)}
+    text = json.dumps(head, indent=1).removesuffix("\n}") + f',\n"right": {{\n{right}\n}}\n}}\n'
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def main(arguments: Iterable[str] | None = None) -> None:
+    """Train all networks of Channel-Bench-Digits; about an hour of one core, resumable."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bcnet_lib.digits_bench", description=main.__doc__
+    )
+    parser.add_argument("--out", type=Path, default=PATH, help="the table to write")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
+    options = parser.parse_args(arguments)
+    if options.out.exists():
+        sys.exit(f"{options.out} is there already: delete it to train all networks anew")
+    print(make(DigitsSetting(), options.out, jobs=options.jobs, progress=True))
+
+
+if __name__ == "__main__":
+    main()
