@@ -183,6 +183,7 @@ def make(
     n = len(setting.widths())
     every = itertools.product(range(setting.runs), range(n) if rows is None else rows)
     todo = [(row, run) for run, row in every if (row, run) not in done]
+    code = provenance()  # before the first training: the library may be edited meanwhile
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(journal, "a", encoding="utf-8") as file, measured() as took:
         if file.tell() == 0:
@@ -310,4 +311,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # worker processes look functions up by module, and theirs is not __main__
+    from bcnet_lib import digits_bench
+
+    digits_bench.main()
