@@ -37,7 +37,21 @@ class Need:
             import torch
 
             return torch.cuda.is_available()
-        return all((data_root(root) / file).is_file() for file in self.files)
+        return None not in self.paths(root)
+
+    def paths(self, root: str | Path | None = None) -> list[Path | None]:
+        """Where each file lies, None where it does not.
+
+        Args:
+            root: the only folder to look in; None: ``$BCNET_DATA``, then ``~/.cache/bcnet``.
+        """
+        roots = (
+            [data_root(root)] if root is not None else [data_root(), data_root("~/.cache/bcnet")]
+        )
+        return [
+            next((folder / file for folder in roots if (folder / file).is_file()), None)
+            for file in self.files
+        ]
 
     def say(self, root: str | Path | None = None) -> str:
         """One line for logs and skipped tests: what is missing, where it was looked for, the cure.
@@ -126,7 +140,7 @@ def fingerprint(root: str | Path | None = None) -> dict[str, str]:
     for name, need in NEEDS.items():
         digest = hashlib.sha256()
         here = need.here(root)
-        for file in need.files if here else ():
-            digest.update(hashlib.sha256((data_root(root) / file).read_bytes()).digest())
+        for path in need.paths(root) if here else ():
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
         found[name] = digest.hexdigest() if here else ""
     return found

@@ -32,12 +32,13 @@ def empty(tmp_path, monkeypatch):
     folder = tmp_path / "data"
     folder.mkdir()
     monkeypatch.setenv("BCNET_DATA", str(folder))
+    monkeypatch.setenv("HOME", str(tmp_path))  # the other place to look is below it
     return folder
 
 
 def fill(folder: Path) -> None:
     for file in NEED.files:
-        (folder / file).parent.mkdir(exist_ok=True)
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).write_text("{}")
 
 
@@ -64,6 +65,12 @@ def test_a_need_is_met_when_all_its_files_are_there(empty):
     assert needs.missing([NEED.name]) == []
     (empty / NEED.files[-1]).unlink()
     assert needs.missing([NEED.name]) == [NEED]
+
+
+def test_the_cache_folder_is_the_second_place_to_look(empty, tmp_path):
+    fill(tmp_path / ".cache" / "bcnet")
+    assert needs.missing([NEED.name]) == []
+    assert needs.missing([NEED.name], root=empty) == [NEED]
 
 
 def test_what_is_missing_is_named_with_the_place_and_the_command(empty):

@@ -44,7 +44,7 @@ def note(names: list[str]) -> nodes.admonition:
         box += nodes.literal_block(need.get, need.get, language="bash" if need.files else "text")
     box += nodes.paragraph(
         "",
-        "Then build the book again. Data is looked for in $BCNET_DATA, else in ~/.cache/bcnet.",
+        "Then build the book again. Data is looked for in $BCNET_DATA, then in ~/.cache/bcnet.",
     )
     return box
 
