@@ -10,14 +10,15 @@ said anywhere in the files.
 import hashlib
 import itertools
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from .data import DataError
+from .cifar10 import DataError
+from .files import data_root
+from .needs import NEEDS
 
 __all__ = ["FILES", "ReleasedScores", "names", "read"]
 
@@ -130,12 +131,11 @@ def read(space: str, name: str, root: str | Path | None = None) -> ReleasedScore
     if (space, name) not in FILES:
         raise DataError(f"no released scores {name!r} for '{space}': there are {list(known)}")
     file, digest = FILES[space, name]
-    default = os.environ.get("BCNET_DATA") or "~/.cache/bcnet"
-    path = Path(default if root is None else root).expanduser() / FOLDER / file
+    path = data_root(root) / FOLDER / file
     if not path.is_file():
         raise DataError(
-            f"'{path}' is missing: copy the file from {SOURCE} there, or set BCNET_DATA to the "
-            f"folder that holds {FOLDER.parts[0]}/"
+            f"'{path}' is missing: set BCNET_DATA to the folder that holds {FOLDER.parts[0]}/, or "
+            f"copy the files: {NEEDS['bcnet_released'].get}"
         )
     content = path.read_bytes()
     found = hashlib.sha256(content).hexdigest()
