@@ -5,20 +5,29 @@ CIFAR-10; ``digits`` is our own, on 8x8 digits, and needs no download. Accuracie
 What the released files call flops are MACs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
+import torch
 
 from . import bench_files, ranking
 from .bench_files import BenchError
+from .cost import CostTable
+from .models import macro_mobilenet, macro_resnet
 from .principles import WidthError
+from .space import WidthSpace
 
 __all__ = ["BenchError", "ChannelBench"]
 
 NAMES = ("mobilenet", "resnet", "digits")
+MAKERS = {"mobilenet": macro_mobilenet, "resnet": macro_resnet}
+MAXIMA = {  # Tables 2 and 3
+    "mobilenet": (128, 768, 768, 768, 256, 1536, 1024),
+    "resnet": (256, 256, 256, 512, 512, 512, 512),
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,6 +54,12 @@ class ChannelBench:
     """(n,) int64."""
     provenance: dict = field(repr=False)
     """Where the numbers come from."""
+    maxima: tuple[int, ...]
+    """(L,) channels of each group at its largest width."""
+    image: tuple[int, int, int]
+    """(C, H, W) of the images the networks take."""
+    maker: Callable = field(repr=False)
+    """Channels (L,) -> a fresh network."""
 
     def __post_init__(self):
         for name in ("C", "accuracies", "mean", "std", "macs", "params"):
@@ -70,26 +85,34 @@ class ChannelBench:
             return cls._digits()
         path = bench_files.locate(name, root, download)
         released = bench_files.read(path, bench_files.FILES[name][1])
-        source = {"file": path.name, "sha256": bench_files.FILES[name][1]}
-        return cls(name=name, **vars(released), provenance=source)
+        return cls(
+            name=name,
+            **vars(released),
+            provenance={"file": path.name, "sha256": bench_files.FILES[name][1]},
+            maxima=MAXIMA[name],
+            image=(3, 32, 32),
+            maker=MAKERS[name],
+        )
 
     @classmethod
     def _digits(cls) -> "ChannelBench":
         from .digits_bench import read
+        from .models import digits_cnn
 
-        C, accuracies, provenance = read()
-        C = np.ascontiguousarray(C, dtype=np.int64)
-        accuracies = np.array(accuracies, dtype=np.float64)
-        _, _, cost = _parts("digits")
+        table = read()
+        cost = table.setting.cost()
         return cls(
             name="digits",
-            C=C,
-            accuracies=accuracies,
-            mean=accuracies.mean(axis=1),
-            std=accuracies.std(axis=1, ddof=1),
-            macs=cost.macs(C),
-            params=cost.params(C),
-            provenance=provenance,
+            C=table.C,
+            accuracies=table.accuracies,
+            mean=table.accuracies.mean(axis=1),
+            std=table.accuracies.std(axis=1, ddof=1),
+            macs=cost.macs(table.C),
+            params=cost.params(table.C),
+            provenance=table.provenance,
+            maxima=table.setting.channels,
+            image=(1, 8, 8),
+            maker=digits_cnn,
         )
 
     def __len__(self) -> int:
@@ -121,18 +144,18 @@ class ChannelBench:
         return pd.DataFrame(columns)
 
     @cached_property
-    def _model_space_cost(self):
-        return _parts(self.name)
+    def space(self) -> WidthSpace:
+        """Of the widest network; its groups are c1 … cL in this order, each of K units."""
+        return WidthSpace.from_model(self.network(), self._example, K=self.K)
+
+    @cached_property
+    def cost(self) -> CostTable:
+        """Of the space, counted layer by layer, not read from the benchmark."""
+        return CostTable(self.network(), self.space, self._example)
 
     @property
-    def space(self):
-        """The ``WidthSpace`` of the widest network; its groups are c1 … cL in this order."""
-        return self._model_space_cost[1]
-
-    @property
-    def cost(self):
-        """The space's ``CostTable``."""
-        return self._model_space_cost[2]
+    def _example(self) -> torch.Tensor:
+        return torch.empty(1, *self.image)
 
     def network(self, c=None):
         """A fresh network of the benchmark, with torch's default initial weights.
@@ -140,10 +163,10 @@ class ChannelBench:
         Args:
             c: (L,) widths in units; None: the widest.
         """
-        c = np.full(self.L, self.K) if c is None else self.check(c)
+        c = np.full(self.L, self.K) if c is None else self.check(c)  # (L,)
         if c.ndim != 1:
             raise WidthError(f"one width vector makes a network, got shape {c.shape}")
-        return _make(self.name, self.space.channels(c).tolist())
+        return self.maker(tuple(int(k) * m // self.K for k, m in zip(c, self.maxima, strict=True)))
 
     def check(self, C) -> np.ndarray:
         """Widths as int64, (L,) or (n, L).
@@ -277,27 +300,3 @@ class ChannelBench:
 
     def _key(self, row) -> str:
         return '"' + "".join(map(str, self.C[row])) + '"'
-
-
-def _make(name: str, widths=None):
-    from . import models
-
-    makers = {
-        "mobilenet": models.macro_mobilenet,
-        "resnet": models.macro_resnet,
-        "digits": models.digits_cnn,
-    }
-    return makers[name]() if widths is None else makers[name](widths)
-
-
-def _parts(name: str):
-    """The widest network, its space with K = 4 and its cost table."""
-    import torch
-
-    from .cost import CostTable
-    from .space import WidthSpace
-
-    image = torch.zeros(1, 1, 8, 8) if name == "digits" else torch.zeros(1, 3, 32, 32)
-    model = _make(name)
-    space = WidthSpace.from_model(model, image, K=4)
-    return model, space, CostTable(model, space, image)

@@ -136,8 +136,8 @@ def _midranks(x: np.ndarray, W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return middle[:, group], (t * (t - 1) / 2).sum(axis=1)
 
 
-def _weighted_pearson(W, x, y) -> np.ndarray:
-    total = W.sum(axis=1)
+def _weighted_pearson(W: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    total = np.maximum(W.sum(axis=1), 1)
     mean_x, mean_y, xx, yy, xy = ((W * v).sum(axis=1) / total for v in (x, y, x * x, y * y, x * y))
     var_x, var_y = xx - mean_x**2, yy - mean_y**2
     spread = (var_x > 1e-12 * xx) & (var_y > 1e-12 * yy)  # not constant but for rounding
