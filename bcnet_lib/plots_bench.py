@@ -166,12 +166,13 @@ def pair_map(shares: Mapping[str, np.ndarray]) -> BookFigure:
 
 
 @styled
-def front(bench, label: str, rows, judged) -> BookFigure:
-    """All networks by MACs and mean accuracy; the Pareto front, and the best judged by another run.
+def front(bench, label: str, rows, judged, smooth) -> BookFigure:
+    """All networks by MACs and mean accuracy; the Pareto front, and two views of it without luck.
 
     Args:
         bench: ``ChannelBench``. rows: row numbers of the front, from cheap to dear.
         judged: (budgets, accuracies) of networks chosen by some runs and judged by another.
+        smooth: (budgets, accuracies) of the best that effects of widths predict.
     """
     figure, axes = panels(4.2)
     ax = axes[0, 0]
@@ -180,6 +181,8 @@ def front(bench, label: str, rows, judged) -> BookFigure:
     even = bench.index(np.arange(1, bench.K + 1)[:, None].repeat(bench.L, axis=1))
     ax.plot(macs[rows], bench.mean[rows], "-", lw=1.6, color=COLORS["BC"], drawstyle="steps-post",
             label=f"front, {len(rows)} networks")  # fmt: skip
+    ax.plot(np.asarray(smooth[0]) / 1e6, smooth[1], "--", lw=2, color=INK,
+            label="best by effects of widths")  # fmt: skip
     ax.plot(np.asarray(judged[0]) / 1e6, judged[1], "D", ms=6, mfc="white", color=COLORS["UA"],
             label="best, judged by another run")  # fmt: skip
     ax.plot(macs[even], bench.mean[even], "s", ms=8, mfc="white", mew=2, color=INK, label="uniform")
@@ -191,7 +194,8 @@ def front(bench, label: str, rows, judged) -> BookFigure:
         f"{label}, {len(bench):,} networks by MACs and accuracy: {len(rows)} on the Pareto front, "
         f"from {bench.mean[rows[0]]:.2f} % to {bench.mean[rows[-1]]:.2f} %; judged by a run that "
         f"had no part in choosing, the best are up to "
-        f"{max(_front_at(bench, rows, judged[0]) - judged[1]):.2f} points below it"
+        f"{max(_front_at(bench, rows, judged[0]) - judged[1]):.2f} points below it; the best by "
+        f"effects of widths up to {max(_front_at(bench, rows, smooth[0]) - smooth[1]):.2f}"
     )
     return figure
 

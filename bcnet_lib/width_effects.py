@@ -47,6 +47,24 @@ class Effects:
             total = (total[:, None] + effect).ravel()
         return total
 
+    @property
+    def smooth(self) -> np.ndarray:
+        """(n,) mean accuracies that effects of one and of two groups predict, in table order."""
+        L, K = self.main.shape
+        C = np.indices((K,) * L).reshape(L, -1)  # (L, n) widths from 0
+        pairs = sum(part[C[i], C[j]] for (i, j), part in self.pairs.items())
+        return self.additive + pairs
+
+    @property
+    def smooth_error(self) -> float:
+        """Standard deviation of one entry of ``smooth`` from run noise, the same for all networks.
+
+        A balanced table spreads the 1 + L (K - 1) + L (L - 1) / 2 (K - 1)^2 fitted numbers equally.
+        """
+        L, K = self.main.shape
+        fitted = 1 + L * (K - 1) + math.comb(L, 2) * (K - 1) ** 2
+        return math.sqrt(self.noise / self.runs * fitted / self.n)
+
     def shares(self) -> pd.DataFrame:
         """How the variance splits: a row for the additive part, the pairs, and all the rest.
 

@@ -50,7 +50,7 @@ def test_curves_and_maps_name_the_group_that_matters(bench):
 def test_front_tells_how_far_it_is_above_another_run(bench):
     rows = bench.index([[1, k, 1] for k in (1, 2, 3, 4)])
     judged = (bench.macs[rows], bench.mean[rows] - [0, 0.1, 0.25, 0.2])
-    alt = figures.front(bench, "toy", rows, judged).alt
+    alt = figures.front(bench, "toy", rows, judged, (bench.macs[rows], bench.mean[rows])).alt
     assert "4 on the Pareto front, from 81.0" in alt and "up to 0.25 points below" in alt
 
 

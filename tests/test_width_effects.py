@@ -51,6 +51,16 @@ def test_shares_add_up_and_equal_least_squares():
     assert np.isclose(shares.share["one group"], fitted.var() / toy.mean.var())
 
 
+def test_the_smooth_table_is_exact_up_to_pairs_and_as_sure_as_it_says():
+    rng = np.random.default_rng(4)
+    main, pair = centred(rng, 1, K).repeat(L, 0), centred(rng, K, K)
+    y = 80 + main[np.arange(L), C - 1].sum(axis=1) + pair[C[:, 0] - 1, C[:, 2] - 1]
+    assert np.allclose(effects(bench(y)).smooth, y)
+    noisy = [effects(bench(y, noise=1.0, seed=s)) for s in range(60)]
+    measured = np.sqrt(np.mean([(e.smooth - y) ** 2 for e in noisy]))
+    assert np.isclose(measured, np.mean([e.smooth_error for e in noisy]), rtol=0.05)
+
+
 def test_noise_alone_is_not_taken_for_effects():
     """Over many benchmarks of noise, parts are above noise by 0 on average, within their bars."""
     tables = [effects(bench(np.zeros(len(C)), 1.0, seed=s)).shares() for s in range(300)]
