@@ -61,6 +61,12 @@ class _Quadratic:
         return value.astype(np.int64)
 
 
+def _size(axis, channels: np.ndarray):
+    """Entries of an axis at (…, G) channel counts: (…,) int64."""
+    sizes = (r.length if r.group is None else channels[..., r.group] for r in axis)
+    return sum(r.repeat * n for r, n in zip(axis, sizes, strict=True)) + np.int64(0)
+
+
 class CostTable:
     """MACs, parameters and latency of width vectors, without building a network.
 
@@ -131,13 +137,19 @@ class CostTable:
             )
         return self._evaluate(self.latencies, C)
 
-    def layers(self, c) -> dict[str, int]:
-        """MACs of every weighted layer at one width vector, in forward order."""
-        n, graph = self.space.all_channels(self.space.channels(c)), self.space.graph
-        out: dict[str, int] = {}
+    def layers(self, c) -> dict:
+        """MACs of every weighted layer, in forward order.
+
+        Args:
+            c: (L,) widths, or (n, L).
+        Returns:
+            layer name -> int; or (n,) int64 array where there are n.
+        """
+        n = self.space.all_channels(self.space.channels(c))  # (…, G)
+        out: dict = {}
         for op in self._ops:
-            macs = op.coefficient * graph.size(op.out, n) * graph.size(op.inner, n)
-            out[op.layer] = out.get(op.layer, 0) + int(macs)
+            macs = op.coefficient * _size(op.out, n) * _size(op.inner, n)
+            out[op.layer] = out.get(op.layer, 0) + (int(macs) if n.ndim == 1 else macs)
         return out
 
     def pairwise(self) -> Pairwise:

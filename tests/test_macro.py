@@ -99,3 +99,13 @@ def test_every_released_row_has_the_macs_and_parameters_of_the_network(name):
     _, cost = table(name)
     np.testing.assert_array_equal(cost.macs(C), [row["flops"] for row in released.values()])
     np.testing.assert_array_equal(cost.params(C), [row["params"] for row in released.values()])
+
+
+@both
+def test_layers_of_many_widths_are_those_of_each_and_add_up_to_the_macs(name):
+    _, cost = table(name)
+    C = np.array([[1, 2, 3, 4, 1, 2, 3], [4, 4, 4, 4, 4, 4, 4]])
+    layers = cost.layers(C)
+    for i, c in enumerate(C):
+        assert {layer: int(macs[i]) for layer, macs in layers.items()} == cost.layers(c)
+    np.testing.assert_array_equal(sum(layers.values()), cost.macs(C))
