@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["FilterError", "all_filters", "keep", "kendall_by_filter"]
+__all__ = ["FilterError", "all_filters", "cost_bands", "keep", "kendall_by_filter"]
 
 
 class FilterError(ValueError):
@@ -45,6 +45,26 @@ def keep(C, forbidden: Sequence[int]) -> np.ndarray:
             f"architectures of shape {C.shape}"
         )
     return np.not_equal(C, forbidden).all(axis=1)
+
+
+def cost_bands(cost, bands: int = 10) -> np.ndarray:
+    """The networks in parts of equal size by cost: which part each belongs to, 0 the cheapest.
+
+    Networks of equal cost are taken in order. Part sizes differ by at most one.
+
+    Args:
+        cost: (n,) MACs, parameters or milliseconds. bands: 1..n.
+    Returns:
+        (n,) int64, values 0..bands - 1.
+    Raises:
+        FilterError: if there are more bands than networks, or none.
+    """
+    cost = np.asarray(cost)
+    if cost.ndim != 1 or not 1 <= bands <= len(cost):
+        raise FilterError(f"{bands} bands of costs of shape {cost.shape}: there must be 1..n")
+    place = np.empty(len(cost), dtype=np.int64)
+    place[np.argsort(cost, kind="stable")] = np.arange(len(cost))
+    return place * bands // len(cost)
 
 
 def kendall_by_filter(C, scores, target) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bcnet_lib.filters import FilterError, all_filters, keep, kendall_by_filter
+from bcnet_lib.filters import FilterError, all_filters, cost_bands, keep, kendall_by_filter
 
 
 def one_by_one(C, scores, target, K):
@@ -78,3 +78,17 @@ def test_what_does_not_fit_is_refused(change, words):
 def test_a_filter_of_another_length_is_refused():
     with pytest.raises(FilterError, match="one forbidden width a group"):
         keep(all_filters(3, 2), [1, 1, 1])
+
+
+def test_bands_hold_equally_many_and_no_cheaper_network_is_in_a_dearer_band():
+    cost = np.random.default_rng(0).integers(0, 50, 103)
+    band = cost_bands(cost, 10)
+    assert set(np.bincount(band)) == {10, 11}
+    assert all(cost[band == k].max() <= cost[band == k + 1].min() for k in range(9))
+    assert cost_bands([5, 5, 1, 5], 2).tolist() == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("bands", [0, 5])
+def test_there_are_no_empty_bands(bands):
+    with pytest.raises(FilterError, match="1..n"):
+        cost_bands([1, 2, 3, 4], bands)
