@@ -6,6 +6,10 @@ A supernet has no running statistics: its BatchNorm layers normalise every batch
 mean and variance. A score therefore depends (a little) on the batch size and on which images share
 a batch; the paper uses 2,048. Here a split is cut into equal batches of at most ``batch_size``, so
 that no small rest spoils the statistics, always the same ones, so that scores repeat exactly.
+
+Many widths share the activations of their common prefix (``prefix.py``): batch by batch and path by
+path, in lexicographic order, every width is computed from the first layer that differs from the
+width before. The scores are those of one width after another, bit for bit on a CPU.
 """
 
 import math
@@ -13,14 +17,17 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from .data import Split
+from .prefix import SharedPrefix, order
 from .progress import bar as progress_bar
+from .supernet import Supernet
 
 __all__ = ["accuracy", "evaluate", "evaluate_many"]
 
 
-def evaluate(net, c, split, *, batch_size: int = 2048, paths=None) -> float:
+def evaluate(net, c, split, *, batch_size: int = 2048, paths=None, amp: bool = False) -> float:
     r"""Score of one width: mean accuracy over its paths, with batch statistics.
 
     .. math:: \mathrm{Acc}(c) = \tfrac12 \big( \mathrm{Acc}(W_{l}(c)) + \mathrm{Acc}(W_{r}(c)) \big)
@@ -32,13 +39,15 @@ def evaluate(net, c, split, *, batch_size: int = 2048, paths=None) -> float:
         batch_size: images a batch, at most (see the module's note).
         paths: path numbers to average over; None: all of ``net``'s (UA 1, BC and BCv2 2, Cyclic K,
             where a few spread-out starts such as ``paths=[0, 5, 10, 15]`` cost less).
+        amp: forward passes in bfloat16 (mixed precision), as ``Recipe(amp=True)`` trains.
     Returns:
         accuracy in [0, 1].
     Raises:
         WidthError: if c is no width of the space.
         ValueError: if a path does not exist, or an output is not finite.
     """
-    return float(evaluate_many(net, [c], split, batch_size=batch_size, paths=paths)[0])
+    scores = evaluate_many(net, [c], split, batch_size=batch_size, paths=paths, amp=amp)
+    return float(scores[0])
 
 
 def evaluate_many(
@@ -50,15 +59,20 @@ def evaluate_many(
     paths=None,
     per_path=False,
     metric: str = "accuracy",
+    amp: bool = False,
+    share: bool = True,
     progress=False,
 ) -> np.ndarray:
-    """Scores of many widths, as ``evaluate`` gives them.
+    """Scores of many widths, as ``evaluate`` gives them, in the order of ``C``.
 
     Args:
-        net, split, batch_size, paths: as in ``evaluate``.
+        net, split, batch_size, paths, amp: as in ``evaluate``.
         C: width vectors (n, L), in units.
         per_path: keep the accuracy of every path instead of their mean.
         metric: ``"accuracy"``, or ``"loss"`` for the mean cross entropy in nats.
+        share: compute common prefixes of several widths once. False: one width after another, in
+            the memory of one forward pass; sharing keeps in addition the activations of one
+            network that are alive where a group begins, on one batch.
         progress: show a progress bar.
     Returns:
         float64 array (n,), or (n, len(paths)) with ``per_path``.
@@ -70,14 +84,55 @@ def evaluate_many(
     split = getattr(split, "val", split)
     C = _vectors(net, C)
     paths = _paths(net, paths)
-    out = np.empty((len(C), len(paths)))
-    with _mode(net, training=False):
-        batches = _batches(split.to(_device(net)), batch_size)
-        for i, c in enumerate(progress_bar(C, desc="evaluate", show=progress)):
-            for j, path in enumerate(paths):
-                what = f"the supernet at widths {c.tolist()}, path {path},"
-                out[i, j] = _mean(lambda x, c=c, p=path: net(x, c, path=p), batches, what, metric)
+    device = _device(net)
+    batches = _batches(split.to(device), batch_size)
+    shared = share and len(C) > 1 and _is_plain(net)
+    with _mode(net, training=False), torch.no_grad(), _autocast(device, amp):
+        run = _prefix_by_prefix if shared else _one_by_one
+        out = run(net, C, paths, batches, metric, progress)  # (n, paths)
     return out if per_path else out.mean(axis=1)
+
+
+def _one_by_one(net, C, paths, batches, metric, progress) -> np.ndarray:
+    """Means of every width (rows) and path (columns), each by a forward pass of its own."""
+    out = np.empty((len(C), len(paths)))
+    for i, c in enumerate(progress_bar(C, desc="evaluate", show=progress)):
+        for j, path in enumerate(paths):
+            total = _Sum(metric)
+            for x, y in batches:  # (B, C, H, W), (B,)
+                total.add(net(x, c, path=path), y)
+            out[i, j] = total.mean(len(batches.split), _named(c, path))
+    return out
+
+
+def _prefix_by_prefix(net, C, paths, batches, metric, progress) -> np.ndarray:
+    """The same means, of widths in an order in which neighbours share the most."""
+    sums = [[_Sum(metric) for _ in paths] for _ in C]
+    steps = len(batches) * len(paths) * len(C)
+    with SharedPrefix(net) as run, progress_bar(total=steps, desc="evaluate", show=progress) as bar:
+        for x, y in batches:
+            run.start(x)
+            for j, path in enumerate(paths):
+                for i in order(C):
+                    sums[i][j].add(run(C[i], path), y)
+                    bar.update()
+            if torch.stack([s.bad for row in sums for s in row]).any():
+                break  # some mean below raises, and names its width
+    means = [
+        [s.mean(len(batches.split), _named(c, path)) for s, path in zip(row, paths, strict=True)]
+        for row, c in zip(sums, C, strict=True)
+    ]
+    return np.array(means)
+
+
+def _named(c, path: int) -> str:
+    return f"the supernet at widths {c.tolist()}, path {path},"
+
+
+def _is_plain(net) -> bool:
+    """Whether calling ``net`` runs ``Supernet.forward`` and nothing besides."""
+    hooks = net._forward_hooks or net._forward_pre_hooks
+    return isinstance(net, Supernet) and type(net).forward is Supernet.forward and not hooks
 
 
 def accuracy(model, split: Split, *, batch_size: int = 2048) -> float:
@@ -86,9 +141,11 @@ def accuracy(model, split: Split, *, batch_size: int = 2048) -> float:
     Raises:
         ValueError: if an output is not finite.
     """
-    with _mode(model, training=False):
-        batches = _batches(split.to(_device(model)), batch_size)
-        return _mean(model, batches, f"{type(model).__name__}", "accuracy")
+    total = _Sum("accuracy")
+    with _mode(model, training=False), torch.no_grad():
+        for x, y in _batches(split.to(_device(model)), batch_size):
+            total.add(model(x), y)
+    return total.mean(len(split), type(model).__name__)
 
 
 def _vectors(net, C) -> np.ndarray:
@@ -118,6 +175,9 @@ class _Batches:
     def __iter__(self):
         return (self.split.take(s) for s in self.slices)
 
+    def __len__(self) -> int:
+        return len(self.slices)
+
 
 def _batches(split: Split, batch_size: int) -> _Batches:
     split.steps(batch_size)  # refuses a wrong batch size
@@ -130,19 +190,37 @@ _METRICS = {  # sums over a batch, of logits (B, classes) and labels (B,)
 }
 
 
-@torch.no_grad()
-def _mean(forward, batches: _Batches, what: str, metric: str) -> float:
-    total = bad = 0
-    for x, y in batches:  # (B, C, H, W), (B,)
-        logits = forward(x)  # (B, classes)
-        total = total + _METRICS[metric](logits, y)
-        bad = bad + (~torch.isfinite(logits)).sum()
-    if int(bad):  # one look at the end: no waiting for the device on every batch
-        raise ValueError(
-            f"{what} gives outputs that are not finite: its weights or the images hold NaN or "
-            "infinite values; train again with a lower learning rate"
-        )
-    return float(total) / len(batches.split)
+class _Sum:
+    """A metric and the number of outputs that are not finite, summed over batches."""
+
+    __slots__ = ("bad", "metric", "total")
+
+    def __init__(self, metric: str):
+        self.metric, self.total, self.bad = _METRICS[metric], 0, 0
+
+    def add(self, logits: Tensor, y: Tensor) -> None:
+        """Take the logits (B, classes) and labels (B,) of another batch."""
+        if logits.dtype == torch.bfloat16:
+            logits = logits.float()
+        self.total = self.total + self.metric(logits, y)
+        self.bad = self.bad + (~torch.isfinite(logits)).sum()
+
+    def mean(self, images: int, what: str) -> float:
+        """The mean over all images; looks at the sums for the first time.
+
+        Raises:
+            ValueError: if an output was not finite; ``what`` names whose.
+        """
+        if int(self.bad):  # one look at the end: no waiting for the device on every batch
+            raise ValueError(
+                f"{what} gives outputs that are not finite: its weights or the images hold NaN or "
+                "infinite values; train again with a lower learning rate"
+            )
+        return float(self.total) / images
+
+
+def _autocast(device: torch.device, amp: bool):
+    return torch.autocast(device.type, torch.bfloat16, enabled=amp)
 
 
 class _mode:

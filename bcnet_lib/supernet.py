@@ -11,7 +11,6 @@ Source: Su et al., arXiv 2203.13714, sections 3, 4.1 and 5.1.
 """
 
 import warnings
-from collections import namedtuple
 from functools import cached_property
 
 import numpy as np
@@ -22,14 +21,12 @@ from .cost import CostTable
 from .graph import GraphError
 from .principles import WidthError
 from .resize import initialise, resize
+from .slices import Placement, Slot, cut, has_size, ranges_of
 from .space import WidthSpace
 
 __all__ = ["Supernet"]
 
-# dims: (dimension, number of its axis); store: the module's _parameters or _buffers
-_Slot = namedtuple("_Slot", "module key dims store")
 _BatchNorm = nn.modules.batchnorm._NormBase
-_InstanceNorm = nn.modules.instancenorm._InstanceNorm
 
 
 class Supernet(nn.Module):
@@ -117,7 +114,7 @@ class Supernet(nn.Module):
         return {axis: k for k, axis in enumerate(dict.fromkeys(changing))}
 
     @cached_property
-    def _slots(self) -> list[_Slot]:
+    def _slots(self) -> list[Slot]:
         """Where sliced tensors live, looked up once."""
         slots = []
         for name, axes in self.space.graph.axes.items():
@@ -126,7 +123,8 @@ class Supernet(nn.Module):
             module = self.net.get_submodule(path)
             store = "_parameters" if module._parameters.get(key) is not None else "_buffers"
             if dims and getattr(module, store).get(key) is not None:
-                slots.append(_Slot(module, key, dims, store))
+                groups = tuple({r.group for a in axes for r in a if r.group is not None})
+                slots.append(Slot(module, key, dims, store, groups))
         return slots
 
     def forward(self, x: Tensor, c, path: int = 0) -> Tensor:
@@ -145,16 +143,14 @@ class Supernet(nn.Module):
             want = ", ".join(map(str, shape))
             raise ValueError(f"images must be (B, {want}), got {tuple(x.shape)}")
         windows = self.windows(c, path)
-        placed, sizes = [], []
+        with Placement(self) as place:
+            place.move(windows)
+            return self.run_placed(x)
+
+    def run_placed(self, x: Tensor) -> Tensor:
+        """The network as it stands, for callers that keep a ``slices.Placement`` of their own."""
+        shape = self.space.graph.example_shape
         try:
-            ranges = [_ranges(axis, windows, self.total) for axis in self._axes]
-            for module, key, dims, store in self._slots:
-                tensors = getattr(module, store)
-                shared = tensors[key]
-                placed.append((tensors, key, shared))
-                tensors[key] = _cut(shared, [(d, ranges[k]) for d, k in dims])
-            for module in self._sized:
-                sizes.append(_fit(module))
             return self.net(x)
         except (RuntimeError, ValueError) as error:
             if tuple(x.shape[1:]) != shape:
@@ -163,19 +159,12 @@ class Supernet(nn.Module):
                     f"{tuple(x.shape[1:])}: {error}"
                 ) from error
             raise
-        finally:
-            for tensors, key, shared in placed:
-                tensors[key] = shared
-            for module, attribute, value in sizes:
-                setattr(module, attribute, value)
 
     @cached_property
     def _sized(self) -> list[nn.Module]:
         """Modules whose forward reads a size that changes with the path."""
-        cut = {id(s.module) for s in self._slots}
-        grouped = [m for m in self.net.modules() if getattr(m, "groups", 1) != 1]
-        norms = [m for m in self.net.modules() if isinstance(m, (nn.LayerNorm, _InstanceNorm))]
-        return [m for m in (*grouped, *norms) if id(m) in cut]
+        sliced = {id(s.module) for s in self._slots}
+        return [m for m in self.net.modules() if id(m) in sliced and has_size(m)]
 
     # -- export -----------------------------------------------------------------------------
     def export(self, c, path: int = 0, batches=None) -> nn.Module:
@@ -196,7 +185,8 @@ class Supernet(nn.Module):
         with torch.no_grad():
             for name, t in [*plain.named_parameters(), *plain.named_buffers()]:
                 axes = enumerate(self.space.graph.axes.get(name, ()))
-                t.copy_(_cut(shared[name], [(d, _ranges(a, windows, self.total)) for d, a in axes]))
+                spans = [(d, ranges_of(a, windows, self.total)) for d, a in axes]
+                t.copy_(cut(shared[name], spans))
         for name in self._tracked:
             _restore_statistics(plain.get_submodule(name))
         if batches is not None:
@@ -239,40 +229,6 @@ def recalibrate(model: nn.Module, batches) -> None:
         raise ValueError("recalibrating BatchNorm needs at least one batch, got none")
 
 
-def _cut(tensor: Tensor, spans) -> Tensor:
-    """The part of a shared tensor that a path uses: a view where arithmetic allows it.
-
-    Args:
-        spans: (dimension, stretches to keep), as ``_ranges`` gives them.
-    """
-    if all(len(ranges) == 1 for _, ranges in spans):
-        sizes, strides, offset = list(tensor.shape), tensor.stride(), tensor.storage_offset()
-        for d, ((start, stop),) in spans:
-            sizes[d] = stop - start
-            offset += start * strides[d]
-        if sizes == list(tensor.shape):
-            return tensor
-        # one operation for all dimensions, so that only one gradient of zeros is filled
-        tensor = tensor.as_strided(sizes, strides, offset)
-    else:
-        for d, ranges in spans:  # several stretches: concatenations, wrapped windows
-            pieces = [tensor.narrow(d, a, b - a) for a, b in ranges]
-            tensor = pieces[0] if len(pieces) == 1 else torch.cat(pieces, d)
-    return tensor if tensor.dim() == 1 or _as_if_alone(tensor) else tensor.clone()
-
-
-def _as_if_alone(view: Tensor) -> bool:
-    """Whether a view of a weight lies in memory as the weight of a network of its own would.
-
-    Matrix products choose their kernel by strides and alignment, and another one rounds
-    differently. Convolutions copy a weight with gaps in any case.
-    """
-    dense = view.is_contiguous() or (
-        view.dim() == 4 and view.is_contiguous(memory_format=torch.channels_last)
-    )
-    return dense and view.data_ptr() % 64 == 0  # bytes; the allocator's own alignment
-
-
 def _drop_statistics(module: nn.Module) -> bool:
     """Make a norm layer use batch statistics always; whether it had running ones."""
     if not isinstance(module, _BatchNorm) or not module.track_running_stats:
@@ -288,38 +244,3 @@ def _restore_statistics(module: nn.Module) -> None:
     module.running_mean = torch.zeros(module.num_features, device=device)
     module.running_var = torch.ones(module.num_features, device=device)
     module.num_batches_tracked = torch.tensor(0, dtype=torch.long, device=device)
-
-
-def _ranges(axis, windows, total) -> list[tuple[int, int]]:
-    """Stretches [start, stop) of a supernet axis that a path uses, neighbours merged."""
-    out: list[list[int]] = []
-    offset = 0
-    for run in axis:
-        if run.group is None:
-            parts, width = [(0, run.length)], run.length
-        else:
-            (start, stop), width = windows[run.group], int(total[run.group])
-            parts = [(start, stop)] if stop <= width else [(start, width), (0, stop - width)]
-        for start, stop in parts:
-            a, b = offset + start * run.repeat, offset + stop * run.repeat
-            if out and out[-1][1] == a:
-                out[-1][1] = b
-            else:
-                out.append([a, b])
-        offset += width * run.repeat
-    return [(a, b) for a, b in out]
-
-
-def _fit(module: nn.Module):
-    """Set the size a module's forward reads from its present weight; returns how to undo it."""
-    weight = module.weight
-    if isinstance(module, nn.LayerNorm):
-        undo = (module, "normalized_shape", module.normalized_shape)
-        module.normalized_shape = tuple(weight.shape)
-    elif isinstance(module, _InstanceNorm):
-        undo = (module, "num_features", module.num_features)
-        module.num_features = weight.shape[0]
-    else:
-        undo = (module, "groups", module.groups)
-        module.groups = weight.shape[0] * module.groups // module.out_channels
-    return undo

@@ -13,6 +13,7 @@ import platform
 import sys
 import time
 import warnings
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -30,7 +31,8 @@ from bcnet_lib.evaluate import evaluate_many  # noqa: E402
 from bcnet_lib.latency import measure_latency, stopwatch  # noqa: E402
 from bcnet_lib.latency_check import check_latency  # noqa: E402
 from bcnet_lib.memory import peak_memory  # noqa: E402
-from bcnet_lib.models import digits_cnn  # noqa: E402
+from bcnet_lib.models import digits_cnn, macro_mobilenet  # noqa: E402
+from bcnet_lib.prefix import order, prefix_macs  # noqa: E402
 from bcnet_lib.search import fit_prior, released_prior  # noqa: E402
 
 K, BASE, RIGHT = 8, 2, 1
@@ -161,6 +163,30 @@ class Bench:
         what = f"evaluation: digits_cnn, {len(data.val)} images, both paths"
         self.row(what, f"{len(C) / seconds:.0f} widths/s")
 
+    def prefixes(self) -> None:
+        """Shared prefixes in the MobileNet space of Channel-Bench-Macro (7 groups, K=4)."""
+        model, data = macro_mobilenet(), load("fake", shape=(3, 32, 32), size=200)
+        space = WidthSpace.from_model(model, data.val.x[:1], K=4)
+        net = Supernet(model, space, BCv2(), seed=0).to(self.device)
+        C = np.array(list(np.ndindex(*[4] * space.L))) + 1  # all 16,384
+        some = C[np.random.default_rng(0).choice(len(C), 2048, replace=False)]
+        n, images = (4, 2) if self.quick else (64, len(data.val))
+        split = replace(data.val, x=data.val.x[:images], y=data.val.y[:images])
+        sets = {"all 16,384": (C, 3.0), "2,048 at random": (some[order(some)], None)}
+        for what, (D, target) in sets.items():
+            part = D[len(D) // 2 :][:n]  # neighbours in order: they share what all share
+            run = partial(evaluate_many, net, part, split, paths=[RIGHT])
+            t = self.pairs(partial(run, share=False), run, 1 if self.quick else 7)
+            low, middle, high = median_interval(t[:, 0] / t[:, 1])
+            macs = np.divide(*prefix_macs(net.cost, D))
+            verdict = "met" if middle >= (target or 0) else "MISSED"
+            self.row(
+                f"shared prefixes, {what}: {macs:.1f}x fewer MACs, time",
+                f"{middle:.1f}x less ({low:.1f}-{high:.1f})",
+                f">= {target:g}x" if target else "",
+                verdict if target else "",
+            )
+
     def latency(self, name: str, size: int, batch: int) -> None:
         """Relative error of the layer table on whole networks that nothing was fitted to."""
         model = digits_cnn() if name == "digits_cnn" else zoo.make(name)
@@ -234,6 +260,7 @@ class Bench:
             self.discovery(name)
         self.memory(models[0])
         self.evaluation()
+        self.prefixes()
         for name in models if self.quick else ["mobilenet_v2", "resnet50"]:
             self.prior(name)
         self.latency("digits_cnn", 8, 32)
