@@ -17,6 +17,7 @@ __all__ = [
     "expected_kernel_uses",
     "kernel_uses",
     "step_passes",
+    "unevenness",
 ]
 
 
@@ -71,6 +72,31 @@ def kernel_uses(net, passes: Iterable, out: str, into: str) -> np.ndarray:
         columns = _channels(windows[j], counts.shape[1])
         counts[np.ix_(rows, columns)] += 1
     return counts
+
+
+def unevenness(net, passes: Iterable, block: int = 4) -> tuple[float, float]:
+    r"""How unequally passes used the channels of a layer: the coefficient of variation
+
+    .. math:: \mathrm{std}_u(n_u) \big/ \mathrm{mean}_u(n_u)
+
+    of the number of passes :math:`n_u` that used channel u, over a group's channels; 0 is fair.
+
+    Args:
+        net: a ``Supernet``. passes: at least ``block`` (widths (L,), path) pairs, in the order of
+            the training. block: passes in a row; four are a step of Eq. 11.
+    Returns:
+        the mean over groups: of all passes together, and of the blocks they can be cut into.
+    """
+    windows = [net.windows(c, path) for c, path in passes]
+    whole, short = [], []
+    for g, total in enumerate(net.total.tolist()):
+        used = np.zeros((len(windows), total))  # (passes, channels), 1 where a pass uses a channel
+        for row, window in zip(used, windows, strict=True):
+            row[_channels(window[g], total)] = 1
+        blocks = used[: len(used) // block * block].reshape(-1, block, total).sum(axis=1)
+        whole.append(used.sum(axis=0).std() / used.sum(axis=0).mean())
+        short.append((blocks.std(axis=1) / blocks.mean(axis=1)).mean())
+    return float(np.mean(whole)), float(np.mean(short))
 
 
 def expected_channel_uses(net, complement: bool = False) -> dict[str, np.ndarray]:

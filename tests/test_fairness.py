@@ -9,6 +9,7 @@ import torch
 import zoo
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from bcnet_lib import BC, UA, BCv2, Cyclic, Supernet, WidthSpace
 from bcnet_lib.fairness import (
@@ -17,6 +18,7 @@ from bcnet_lib.fairness import (
     expected_kernel_uses,
     kernel_uses,
     step_passes,
+    unevenness,
 )
 
 LEFT, RIGHT = 0, 1
@@ -182,3 +184,14 @@ def test_squeeze_layers_are_counted_too():
 def test_a_group_that_is_not_there_is_named():
     with pytest.raises(KeyError, match=r"no group '4' in this supernet; it has \['0', '3', '6'\]"):
         kernel_uses(tiny.supernet(), [], out="4", into="0")
+
+
+def test_unevenness_by_hand():
+    """Two channels of four are used by two passes, two by one."""
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(16, 2))
+    space = WidthSpace.from_model(model, torch.zeros(1, 1, 4, 4), K=4)
+    net, passes = Supernet(model, space, UA()), [([4], 0), ([2], 0)]
+    by_hand = np.std([2, 2, 1, 1]) / 1.5
+    apart = (0 + np.std([1, 1, 0, 0]) / 0.5) / 2
+    assert unevenness(net, passes, block=2) == pytest.approx((by_hand, by_hand))
+    assert unevenness(net, passes, block=1) == pytest.approx((by_hand, apart))

@@ -1,0 +1,385 @@
+"""Does a fairer supernet rank widths better? Supernets against a benchmark that knows the answer.
+
+Every method trains supernets on the same images with the same recipe; every width of the benchmark
+is scored through all its paths; the scores are compared with the accuracies after training from
+scratch. Follows Su et al., arXiv 2203.13714, section 7.4 and Table 9.
+
+``python -m bcnet_lib.rank_study --profile digits --jobs 2`` makes the record of the chapter. Each
+supernet leaves a file when it is done, so a run can be stopped and goes on from there.
+"""
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+
+from .bench import ChannelBench
+from .checkpoint import CheckpointError, read_state, same_settings, write_state
+from .data import Data, load, mix
+from .digits_bench import DigitsSetting
+from .evaluate import evaluate_many
+from .fairness import unevenness
+from .principles import BC, UA, BCv2, Cyclic
+from .profiles import RANKING, RankProfile
+from .progress import bar as progress_bar
+from .ranking import correlations, top_overlap, top_regret
+from .recipe import Recipe
+from .results import Record, headline, measured
+from .supernet import Supernet
+from .train import SupernetTrainer
+
+__all__ = ["METHODS", "Method", "Problem", "make_record", "run_one", "twins"]
+
+CHUNK = 1024  # widths scored between two looks at the clock
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A way to train a supernet."""
+
+    principle: object
+    """``UA()``, ``BC()``, ``BCv2()`` or ``Cyclic()``."""
+    update: str = "both"
+    """Of ``SupernetTrainer``."""
+    complement: bool = False
+    """Whether the complement is trained too (Eq. 11)."""
+    distill: bool = False
+    """In-place distillation, with ``update="sandwich"``."""
+
+
+METHODS = {
+    "UA": Method(principle=UA()),
+    "UA + sandwich": Method(principle=UA(), update="sandwich"),
+    "UA + sandwich, distilled": Method(principle=UA(), update="sandwich", distill=True),
+    "BC": Method(principle=BC()),
+    "BC + complement": Method(principle=BC(), complement=True),
+    "BC iterative": Method(principle=BC(), update="alternate"),
+    "BCv2": Method(principle=BCv2()),
+    "BCv2, paper's total": Method(principle=BCv2(overlap="paper")),
+    "BCv2 + complement": Method(principle=BCv2(), complement=True),
+    "BCv2 + complement, iterative": Method(principle=BCv2(), update="alternate", complement=True),
+    "Cyclic": Method(principle=Cyclic()),
+}
+EQUAL = ("passes", "steps")  # what all methods have the same number of
+
+
+class Problem:
+    """Benchmark, images and widths of a profile; made once a process."""
+
+    def __init__(self, profile: RankProfile, root=None):
+        self.bench = ChannelBench.load(profile.bench, root=root)
+        if profile.bench == "digits":
+            self.data: Data = DigitsSetting().data()
+        else:
+            self.data = load("cifar10", root, val=profile.val)
+        n = len(self.bench.C)
+        rows = np.arange(n)
+        if profile.widths is not None and profile.widths < n:
+            rng = np.random.default_rng(mix(0, profile.widths))
+            rows = np.sort(rng.choice(n, size=profile.widths, replace=False))
+        self.rows = rows  # of the benchmark's table, in its order
+        self.C = self.bench.C[rows]  # (n, L)
+        self.truth = self.bench.mean[rows]  # (n,) percent
+
+
+@lru_cache(maxsize=1)
+def _problem(profile: RankProfile, root) -> Problem:
+    return Problem(profile, root)
+
+
+def twins(space, methods=METHODS) -> dict[str, str]:
+    """Methods that train the very same windows as an earlier one; name -> that one's name.
+
+    With a smallest width of one unit, Eq. 20 adds l_s - 1 = 0 units: BCv2 as printed is BC.
+    """
+    seen: dict[tuple, str] = {}
+    out = {}
+    for name, m in methods.items():
+        layers = tuple(
+            (m.principle.total(space.K, int(b)),)
+            + tuple(m.principle.paths(c, space.K, int(b)) for c in range(int(b), space.K + 1))
+            for b in space.base
+        )
+        key = (layers, m.update, m.complement, m.distill)
+        if key in seen:
+            out[name] = seen[key]
+        seen.setdefault(key, name)
+    return out
+
+
+def passes_a_step(method: Method) -> int:
+    """Forward-backward passes an optimiser step takes, as ``SupernetTrainer.passes_per_step``."""
+    if method.update == "alternate":
+        return 1
+    paths = 1 if isinstance(method.principle, (UA, Cyclic)) else 2
+    return paths * (4 if method.update == "sandwich" else 1 + method.complement)
+
+
+def steps_of(profile: RankProfile, method: Method, equal: str) -> int:
+    """Optimiser steps a method gets.
+
+    Args:
+        equal: ``"passes"`` or ``"steps"``, what all methods have in common.
+    """
+    if equal not in EQUAL:
+        raise ValueError(f"equal must be one of {', '.join(EQUAL)}, got {equal!r}")
+    return profile.steps if equal == "steps" else profile.passes // passes_a_step(method)
+
+
+def run_one(
+    profile: RankProfile,
+    method: str,
+    seed: int,
+    steps: int,
+    *,
+    folder: str | Path,
+    device: str = "cpu",
+    root=None,
+    minutes: float | None = None,
+) -> Path | None:
+    """Train one supernet, score all widths through every path, and leave the scores in a file.
+
+    Args:
+        method: of ``METHODS``. steps: of the optimiser. folder: for the file and its checkpoint.
+        device, root: where to compute; where benchmark and images are (``BCNET_DATA``).
+        minutes: stop cleanly after so many; another call goes on where this one stopped.
+    Returns:
+        the file, or None if the time was not enough.
+    Raises:
+        CheckpointError: if the checkpoint is of other settings, or damaged.
+    """
+    if device == "cpu":
+        torch.set_num_threads(1)
+    how, problem = METHODS[method], _problem(profile, root)
+    name = f"{method.replace(' ', '_').replace(',', '')}-{steps}-{seed}"
+    done, training = Path(folder) / f"{name}.scores", Path(folder) / f"{name}.training"
+    settings = {"method": method, "seed": seed, "steps": steps, "profile": _settings(profile)}
+    start = time.monotonic()
+
+    def left() -> float | None:
+        return None if minutes is None else minutes - (time.monotonic() - start) / 60
+
+    state = _state(done, settings)
+    if state["finished"]:
+        return done
+    net = Supernet(problem.bench.network(), problem.bench.space, how.principle, seed=seed)
+    net = net.to(device)
+    per_epoch = len(problem.data.train) // profile.batch_size
+    recipe = Recipe(
+        epochs=steps / per_epoch,
+        batch_size=profile.batch_size,
+        lr=profile.lr,
+        weight_decay=profile.weight_decay,
+        augment=profile.augment,
+        amp=profile.fast,
+        warmup_epochs=min(1.0, 0.1 * steps / per_epoch),
+    )
+    trainer = SupernetTrainer(
+        net,
+        problem.data,
+        recipe,
+        update=how.update,
+        complement=how.complement,
+        distill=how.distill,
+        seed=seed,
+        checkpoint=training,
+        checkpoint_every=profile.checkpoint_every,
+        progress=False,
+    ).fit(minutes=left())
+    if trainer.step < trainer.total_steps:
+        return None
+    spent = state["seconds"] + time.monotonic() - start
+    seen = trainer.records
+    uneven, uneven_block = unevenness(net, zip(seen.widths, seen.paths.tolist(), strict=True))
+    scores = state["scores"]
+    while len(scores) < len(problem.C):
+        if minutes is not None and left() <= 0:
+            return None
+        chunk = problem.C[len(scores) : len(scores) + CHUNK]
+        options = {"batch_size": profile.score_batch, "per_path": True}
+        new = evaluate_many(net, chunk, problem.data.val, **options)  # (m, P)
+        scores = (
+            torch.cat([scores, torch.from_numpy(new)]) if len(scores) else torch.from_numpy(new)
+        )
+        state = {"settings": settings, "scores": scores, "passes": trainer.passes}
+        state |= {"uneven": uneven, "uneven_block": uneven_block, "seconds": spent}
+        write_state(done, state | {"finished": len(scores) == len(problem.C)})
+    training.unlink(missing_ok=True)
+    return done
+
+
+def _state(path: Path, settings: dict) -> dict:
+    empty = {"scores": torch.empty(0), "finished": False, "seconds": 0.0}
+    if not path.exists():
+        return empty
+    state = read_state(path)
+    if "scores" not in state:
+        raise CheckpointError(f"'{path}' holds no scores: name another folder")
+    same_settings(path, settings, state["settings"])
+    return state
+
+
+def _settings(profile: RankProfile) -> dict:
+    """What a supernet's scores depend on: not how many supernets there are."""
+    return {k: v for k, v in asdict(profile).items() if k not in ("seeds", "steps", "passes")}
+
+
+# ------------------------------------------------------------------------------- the record
+
+
+def plan(profile: RankProfile, seeds: Sequence[int], methods: Sequence[str]) -> list[tuple]:
+    """(method, seed, steps) of every supernet, seed by seed; shared ones occur once."""
+    budgets = {m: dict.fromkeys(steps_of(profile, METHODS[m], e) for e in EQUAL) for m in methods}
+    return [(m, seed, steps) for seed in seeds for m in methods for steps in budgets[m]]
+
+
+def measures(scores: np.ndarray, problem: Problem) -> dict[str, float]:
+    """How well scores (n, P) of all paths rank the widths; the mean over paths is the score.
+
+    ``filtered`` is Kendall among networks without a narrowest layer, as in the released script;
+    ``path`` the mean Kendall of a single path's scores.
+    """
+    score, truth = scores.mean(axis=1), problem.truth
+    all_three = correlations(score, truth)
+    wide = (problem.C > 1).all(axis=1)
+    enough = wide.sum() > 2
+    return {
+        "kendall": all_three.kendall,
+        "spearman": all_three.spearman,
+        "pearson": all_three.pearson,
+        "path": float(np.mean([correlations(s, truth).kendall for s in scores.T])),
+        "filtered": correlations(score[wide], truth[wide]).kendall if enough else None,
+        "overlap10": top_overlap(score, truth, 10),
+        "regret1": top_regret(score, truth, 1),
+        "regret10": top_regret(score, truth, 10),
+        "score": float(score.mean()),
+    }
+
+
+def make_record(
+    profile: RankProfile,
+    name: str,
+    *,
+    folder: str | Path,
+    seeds: Sequence[int] | None = None,
+    methods: Sequence[str] | None = None,
+    device: str = "cpu",
+    root=None,
+    jobs: int = 1,
+    minutes: float | None = None,
+    progress: bool = False,
+) -> Record | None:
+    """Train and score every supernet that ``folder`` does not hold yet, and summarise them.
+
+    Args:
+        profile, name: of ``profiles.RANKING``. folder: keeps scores and checkpoints.
+        seeds: default 0 … ``profile.seeds`` - 1. methods: default all of ``METHODS`` that differ.
+        device, root: as in ``run_one``. jobs: processes, on a CPU.
+        minutes: stop cleanly after so many.
+    Returns:
+        the record, or None if the time was not enough for all: call it again to go on.
+    Raises:
+        ValueError: for an unknown method.
+    """
+    seeds = list(range(profile.seeds) if seeds is None else seeds)
+    problem = _problem(profile, root)
+    same = twins(problem.bench.space)
+    methods = [m for m in METHODS if m not in same] if methods is None else list(methods)
+    if unknown := [m for m in methods if m not in METHODS]:
+        raise ValueError(f"unknown method {unknown[0]!r}: known are {', '.join(METHODS)}")
+    runs = plan(profile, seeds, methods)
+    start = time.monotonic()
+
+    def run(method, seed, steps):
+        left = None if minutes is None else minutes - (time.monotonic() - start) / 60
+        if left is not None and left <= 0:
+            return None
+        options = {"folder": folder, "device": device, "root": root, "minutes": left}
+        return run_one(profile, method, seed, steps, **options)
+
+    with measured(device) as took:
+        work = Parallel(n_jobs=jobs, return_as="generator", batch_size=1)
+        files = work(delayed(run)(*r) for r in runs)
+        files = list(progress_bar(files, total=len(runs), desc="supernets", show=progress))
+    if None in files:
+        return None
+    rows = []
+    for equal, (run_, file) in product(EQUAL, zip(runs, files, strict=True)):
+        method, seed, steps = run_
+        if steps != steps_of(profile, METHODS[method], equal):
+            continue
+        state = read_state(file)
+        row = {"seed": seed, "method": method, "equal": equal, "steps": steps}
+        row |= {k: state[k] for k in ("passes", "seconds", "uneven", "uneven_block")}
+        rows.append(_rounded(row | measures(state["scores"].numpy(), problem)))
+    seconds = sum(read_state(file)["seconds"] for file in files)
+    first = methods[0]
+    taus = [r["kendall"] for r in rows if r["method"] == first and r["equal"] == "passes"]
+    return Record.new(
+        f"{headline(f'Kendall of {first} with {problem.bench.name}', taus, digits=3)}, "
+        f"{len(problem.C):,} networks, {len(methods)} methods",
+        rows,
+        experiment="ranking",
+        profile=name,
+        parameters=asdict(profile)
+        | {"seeds": seeds, "methods": methods, "same_as": same, "core_seconds": round(seconds)},
+        measured=took,
+        missing="filtered: too few networks without a narrowest layer",
+        device=device,
+    )
+
+
+def _rounded(values: dict) -> dict:
+    return {k: round(v, 5) if isinstance(v, float) else v for k, v in values.items()}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train supernets in every way, score a benchmark's widths, and write the record."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bcnet_lib.rank_study", description=main.__doc__
+    )
+    parser.add_argument("--profile", choices=list(RANKING), default="smoke")
+    parser.add_argument(
+        "--seeds", type=int, help="number of seeds, from 0 (default: the profile's)"
+    )
+    parser.add_argument("--methods", nargs="+", metavar="METHOD", help="default: all that differ")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--jobs", type=int, default=1, help="processes, on a CPU")
+    parser.add_argument(
+        "--minutes", type=float, help="stop cleanly after so many; run again to go on"
+    )
+    parser.add_argument("--folder", type=Path, help="keeps scores and checkpoints until the end")
+    parser.add_argument("--out", type=Path, help="default: figures/ranking/PROFILE/results.json")
+    options = parser.parse_args(arguments)
+    out = options.out or Path("figures/ranking") / options.profile / "results.json"
+    folder = options.folder or Path("_build/ranking") / options.profile
+    record = make_record(
+        RANKING[options.profile],
+        options.profile,
+        folder=folder,
+        seeds=None if options.seeds is None else range(options.seeds),
+        methods=options.methods,
+        device=options.device,
+        jobs=options.jobs,
+        minutes=options.minutes,
+        progress=True,
+    )
+    if record is None:
+        print(f"the time is up; what is done lies in {folder}: run the same command again")
+        return
+    print(record.save(out))
+    print(record.headline)
+
+
+if __name__ == "__main__":
+    # worker processes look functions up by module, and theirs is not __main__
+    from bcnet_lib import rank_study
+
+    rank_study.main()
