@@ -123,15 +123,20 @@ def worth(
     """
     figure, axes = panels(3.5, 1, len(gains), sharey=True)
     said = []
-    for ax, (label, gain) in zip(axes[0], gains.items(), strict=True):
+    for ax, (label, values) in zip(axes[0], gains.items(), strict=True):
+        gain = np.asarray(values, dtype=float)
         price = 100 * np.asarray(prices[label])
         ax.scatter(price, gain, s=42, color=_color(label), zorder=3)
-        for g, (x, y) in enumerate(zip(price, gain, strict=True)):
-            ax.annotate(f"$c_{g + 1}$", (x, y), (6, 3), textcoords="offset points", fontsize=12)
+        points = np.column_stack([price / price.max(), gain / np.max(gain)])
+        for g, point in enumerate(points):  # on the left where another label is on the right
+            crowded = (np.abs(points[:g] - point).max(axis=1, initial=0) < 0.12).any()
+            side, at = ("right", -6) if crowded else ("left", 6)
+            style = {"textcoords": "offset points", "fontsize": 12, "ha": side}
+            ax.annotate(f"$c_{g + 1}$", (price[g], gain[g]), (at, 3), **style)
         ax.set_title(label, loc="left", fontsize=12)
         ax.set(xlabel="MACs (% of the widest)", xlim=(0, 1.15 * price.max()), ylim=(0, None))
         ax.grid()
-        rate = np.asarray(gain) / price
+        rate = gain / price
         said.append(
             f"{label}: most per MAC c{np.argmax(rate) + 1}, {rate.max():.3f} points a percent, "
             f"least c{np.argmin(rate) + 1}, {rate.min():.3f}"
@@ -172,7 +177,7 @@ def front(bench, label: str, rows, judged, smooth) -> BookFigure:
     Args:
         bench: ``ChannelBench``. rows: row numbers of the front, from cheap to dear.
         judged: (budgets, accuracies) of networks chosen by some runs and judged by another.
-        smooth: (budgets, accuracies) of the best that effects of widths predict.
+        smooth: (budgets, accuracies), the same on a table of effects of widths.
     """
     figure, axes = panels(4.2)
     ax = axes[0, 0]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-__all__ = ["Effects", "effects", "held_out", "main_effects", "widths_by_budget"]
+__all__ = ["Effects", "effects", "held_out", "main_effects", "smoothed", "widths_by_budget"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,18 +42,12 @@ class Effects:
     @property
     def additive(self) -> np.ndarray:
         """(n,) mean accuracies that main effects alone predict, in the order of the table."""
-        total = np.full((1,), self.mean)
-        for effect in self.main:  # the last group counts fastest
-            total = (total[:, None] + effect).ravel()
-        return total
+        return _additive(self.mean, self.main)
 
     @property
     def smooth(self) -> np.ndarray:
         """(n,) mean accuracies that effects of one and of two groups predict, in table order."""
-        L, K = self.main.shape
-        C = np.indices((K,) * L).reshape(L, -1)  # (L, n) widths from 0
-        pairs = sum(part[C[i], C[j]] for (i, j), part in self.pairs.items())
-        return self.additive + pairs
+        return _smooth(self.additive, self.pairs)
 
     @property
     def smooth_error(self) -> float:
@@ -130,16 +124,10 @@ def effects(bench) -> Effects:
     if runs < 2:
         raise ValueError(f"'{bench.name}' has one run a network: noise needs at least two")
     grid = _grid(bench.mean, bench.L, bench.K)
-    main = _main(grid)
-    pairs = {}
-    for i, j in itertools.combinations(range(bench.L), 2):
-        others = tuple(g for g in range(bench.L) if g not in (i, j))
-        part = grid.mean(axis=others) - grid.mean()
-        pairs[i, j] = part - main[i][:, None] - main[j][None, :]
     return Effects(
         mean=float(grid.mean()),
-        main=main,
-        pairs=pairs,
+        main=_main(grid),
+        pairs=_pairs(grid),
         variance=float(grid.var()),
         noise=float(bench.accuracies.var(axis=1, ddof=1).mean()),
         runs=runs,
@@ -147,24 +135,38 @@ def effects(bench) -> Effects:
     )
 
 
-def held_out(bench, budget: float, top: int = 1) -> tuple[float, float]:
+def smoothed(bench) -> np.ndarray:
+    """(n, runs) accuracies of which only effects of one and of two groups are left, run by run.
+
+    Much of the noise of single networks is gone. Runs stay independent of one another, and the mean
+    over runs is ``Effects.smooth``.
+    """
+    columns = []
+    for run in bench.accuracies.T:
+        grid = _grid(run, bench.L, bench.K)
+        columns.append(_smooth(_additive(float(grid.mean()), _main(grid)), _pairs(grid)))
+    return np.column_stack(columns)
+
+
+def held_out(accuracies, macs, budget: float, top: int = 1) -> tuple[float, float]:
     """Accuracy of the best networks within a budget: as chosen, and as judged by another run.
 
     The best of many noisy numbers are the best partly by luck. So networks are chosen by the mean
     of all runs but one and judged by that one; every run judges once, and the mean is taken.
 
     Args:
-        bench: ``ChannelBench``. budget: MACs. top: how many networks to choose.
+        accuracies: (n, runs), those of a ``ChannelBench`` or ``smoothed``. macs: (n,).
+        budget: MACs. top: how many networks to choose.
     Returns:
         mean accuracy of the ``top`` best by all runs, judged by the same runs; and by a run that
         had no part in the choice. Percent.
     Raises:
         ValueError: where fewer than ``top`` networks fit.
     """
-    rows = np.flatnonzero(bench.macs <= budget)
+    rows = np.flatnonzero(np.asarray(macs) <= budget)
     if len(rows) < top:
         raise ValueError(f"{len(rows)} networks fit {budget:,} MACs, too few to choose {top}")
-    accuracies = bench.accuracies[rows]  # (m, runs)
+    accuracies = np.asarray(accuracies)[rows]  # (m, runs)
     judged = []
     for run in range(accuracies.shape[1]):
         known = np.delete(accuracies, run, axis=1).mean(axis=1)
@@ -204,3 +206,26 @@ def _main(grid: np.ndarray) -> np.ndarray:
     L = grid.ndim
     means = [grid.mean(axis=tuple(g for g in range(L) if g != i)) for i in range(L)]  # (K,) each
     return np.array(means) - grid.mean()
+
+
+def _pairs(grid: np.ndarray) -> dict:
+    L, main, pairs = grid.ndim, _main(grid), {}
+    for i, j in itertools.combinations(range(L), 2):
+        others = tuple(g for g in range(L) if g not in (i, j))
+        part = grid.mean(axis=others) - grid.mean()
+        pairs[i, j] = part - main[i][:, None] - main[j][None, :]  # (K, K)
+    return pairs
+
+
+def _additive(mean: float, main: np.ndarray) -> np.ndarray:
+    total = np.full((1,), mean)
+    for effect in main:  # the last group counts fastest
+        total = (total[:, None] + effect).ravel()
+    return total
+
+
+def _smooth(additive: np.ndarray, pairs: dict) -> np.ndarray:
+    L = max(j for _, j in pairs) + 1
+    K = len(next(iter(pairs.values())))
+    C = np.indices((K,) * L).reshape(L, -1)  # (L, n) widths from 0
+    return additive + sum(part[C[i], C[j]] for (i, j), part in pairs.items())

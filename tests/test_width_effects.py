@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from bcnet_lib.width_effects import effects, held_out, main_effects, widths_by_budget
+from bcnet_lib.width_effects import effects, held_out, main_effects, smoothed, widths_by_budget
 
 L, K = 4, 3
 C = np.array(list(itertools.product(range(1, K + 1), repeat=L)))
@@ -56,6 +56,8 @@ def test_the_smooth_table_is_exact_up_to_pairs_and_as_sure_as_it_says():
     main, pair = centred(rng, 1, K).repeat(L, 0), centred(rng, K, K)
     y = 80 + main[np.arange(L), C - 1].sum(axis=1) + pair[C[:, 0] - 1, C[:, 2] - 1]
     assert np.allclose(effects(bench(y)).smooth, y)
+    toy = bench(y, noise=1.0)
+    assert np.allclose(smoothed(toy).mean(axis=1), effects(toy).smooth)
     noisy = [effects(bench(y, noise=1.0, seed=s)) for s in range(60)]
     measured = np.sqrt(np.mean([(e.smooth - y) ** 2 for e in noisy]))
     assert np.isclose(measured, np.mean([e.smooth_error for e in noisy]), rtol=0.05)
@@ -86,14 +88,20 @@ def test_main_effects_of_costs_are_their_averages():
 
 
 def test_the_best_by_luck_are_found_out_by_another_run():
-    luck = [held_out(bench(np.zeros(len(C)), noise=1.0, seed=s), budget=81) for s in range(40)]
-    chosen, judged = np.mean(luck, axis=0)
+    toys = [bench(np.zeros(len(C)), noise=1.0, seed=s) for s in range(40)]
+    chosen, judged = np.mean([held_out(t.accuracies, t.macs, 81) for t in toys], axis=0)
     assert chosen > 1.2 and abs(judged) < 0.3
+    chosen, judged = np.mean([held_out(smoothed(t), t.macs, 81) for t in toys], axis=0)
+    assert chosen > 0.5 and abs(judged) < 0.2
+
+
+def test_the_best_that_are_sure_are_chosen_and_kept():
     sure = bench(C.sum(axis=1))
-    assert held_out(sure, budget=81, top=2) == (11.5, 11.5)  # 3333, and one of four with a 2
-    assert held_out(sure, budget=1) == (4.0, 4.0)
+    table = sure.accuracies, sure.macs
+    assert held_out(*table, budget=81, top=2) == (11.5, 11.5)  # 3333, and one of four with a 2
+    assert held_out(*table, budget=1) == (4.0, 4.0)
     with pytest.raises(ValueError, match="1 networks fit 1 MACs, too few to choose 2"):
-        held_out(sure, budget=1, top=2)
+        held_out(*table, budget=1, top=2)
 
 
 def test_best_widths_within_a_budget():
