@@ -35,6 +35,9 @@ class Supernet(nn.Module):
     The layers are widened by themselves where the principle needs more than the model has (BCv2:
     ``K + base`` units). Weights start from ``resize.initialise``, whatever the model held.
 
+    ``net.to(memory_format=torch.channels_last)``, the faster layout for convolutions on most GPUs,
+    holds for every slice too, and for the networks that ``export`` gives.
+
     Args:
         model: the network to search, as the user wrote it; it is not changed.
         space: its ``WidthSpace``.
@@ -187,6 +190,8 @@ class Supernet(nn.Module):
                 axes = enumerate(self.space.graph.axes.get(name, ()))
                 spans = [(d, ranges_of(a, windows, self.total)) for d, a in axes]
                 t.copy_(cut(shared[name], spans))
+        if any(map(_is_channels_last, shared.values())):  # another layout would round differently
+            plain = plain.to(memory_format=torch.channels_last)
         for name in self._tracked:
             _restore_statistics(plain.get_submodule(name))
         if batches is not None:
@@ -227,6 +232,11 @@ def recalibrate(model: nn.Module, batches) -> None:
         model.train(training)
     if not count:
         raise ValueError("recalibrating BatchNorm needs at least one batch, got none")
+
+
+def _is_channels_last(tensor: Tensor) -> bool:
+    last = tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
+    return last and not tensor.is_contiguous()
 
 
 def _drop_statistics(module: nn.Module) -> bool:

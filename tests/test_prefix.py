@@ -294,6 +294,17 @@ def test_scores_are_those_one_by_one_in_the_callers_order(principle, metric):
     np.testing.assert_array_equal(evaluate_many(net, C[:1], data), evaluate_many(net, C, data)[:1])
 
 
+def test_bfloat16_and_channels_last_share_too():
+    data, net = load("digits"), tiny.supernet()
+    C = neighbours(net.space, np.random.default_rng(1), 6)
+    single = evaluate_many(net, C, data, metric="loss")
+    net.to(memory_format=torch.channels_last)
+    shared, plain = scores(net, C, data, metric="loss", amp=True)
+    np.testing.assert_array_equal(shared, plain)
+    assert (plain.mean(axis=1) != single).all()
+    np.testing.assert_allclose(plain.mean(axis=1), single, rtol=0.02)
+
+
 def test_outputs_that_are_not_finite_name_the_first_width_and_path():
     data, net = load("digits"), tiny.supernet()
     with torch.no_grad():

@@ -97,6 +97,19 @@ def test_paths_equal_exported_networks_bitwise(name):
             assert_bitwise(net, x, c, path)
 
 
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "densenet121"])
+def test_channels_last_holds_for_slices_and_exported_networks(name):
+    model, x = zoo.make(name), images(2, 3, 64, 64)
+    space = WidthSpace.from_model(model, x, K=8, base=2)
+    net = Supernet(model, space, BCv2(), seed=0).to(memory_format=torch.channels_last)
+    c = space.sample(np.random.default_rng(0), 1)[0]
+    for path in (LEFT, RIGHT):
+        assert_bitwise(net, x, c, path)
+        narrow = [p for p in alone(net, c, path).parameters() if p.dim() == 4]
+        assert all(p.is_contiguous(memory_format=torch.channels_last) for p in narrow)
+    assert any(not p.is_contiguous() for p in narrow)
+
+
 @pytest.mark.parametrize("name", ["mobilenet_v2", "regnet_y_400mf", "densenet121"])
 def test_windows_that_wrap_equal_exported_networks_bitwise(name):
     model, x = zoo.make(name), images(2, 3, 64, 64)
