@@ -20,10 +20,10 @@ TQDM_DISABLE ?= 1
 export TQDM_DISABLE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book strict test notebooks figures bench lint clean
+.PHONY: help setup book strict test notebooks figures ablations benchmark-digits bench lint clean
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
 # Installs once; again only when the requirements change.
 $(READY): pyproject.toml constraints.txt
@@ -47,6 +47,21 @@ notebooks: $(READY) ## run all chapters anew and store their outputs
 
 figures: $(READY) ## draw the figure of the README
 	$(BIN)/python -m bcnet_lib.plots
+
+# What papermill passes on: PROFILE=smoke|digits|cifar10|…, DEVICE=cuda, JOBS=2, MINUTES=25
+PROFILE ?= smoke
+DEVICE ?= cpu
+JOBS ?= 1
+ablations: $(READY) ## run the experiments anew: make ablations PROFILE=digits JOBS=2
+	mkdir -p _build/ablations
+	set -e; for chapter in book/ablations/*.ipynb; do \
+	  env -u TQDM_DISABLE $(BIN)/python -m papermill $$chapter _build/ablations/$$(basename $$chapter) \
+	    --cwd book/ablations -p profile $(PROFILE) -p device $(DEVICE) -p jobs $(JOBS) \
+	    $(if $(MINUTES),-p minutes $(MINUTES)) -p out_root "$(CURDIR)/figures"; \
+	done
+
+benchmark-digits: $(READY) ## train all networks of Channel-Bench-Digits anew (30 minutes on 2 cores)
+	env -u TQDM_DISABLE $(BIN)/python -m bcnet_lib.digits_bench
 
 bench: $(READY) ## measure speed and memory of the library
 	$(BIN)/python -m tests.bench

@@ -1,6 +1,7 @@
 """The exhaustive benchmark on digits: how it is made, stopped and read, and that it repeats."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,11 +100,14 @@ def test_a_missing_table_is_named(tmp_path):
         read(tmp_path / "nowhere.json")
 
 
-def test_the_command_does_not_overwrite_a_table(tiny_table):
-    before = tiny_table.read_bytes()
-    with pytest.raises(SystemExit, match="is there already"):
-        digits_bench.main(["--out", str(tiny_table)])
-    assert tiny_table.read_bytes() == before
+def test_two_tables_are_compared(tiny_table):
+    a = read(tiny_table)
+    assert digits_bench.compare(a, read(tiny_table)).startswith("equal to the table")
+    right = {kind: counts.copy() for kind, counts in a.right.items()}
+    right["last"][0, 0] += 6
+    assert "Kendall" in digits_bench.compare(a, replace(a, right=right))
+    other = replace(a, setting=DigitsSetting())
+    assert "different settings" in digits_bench.compare(a, other)
 
 
 # ------------------------------------------------------------------- the table that is shipped
