@@ -11,7 +11,7 @@ supernet leaves a file when it is done, so a run can be stopped and goes on from
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
@@ -26,47 +26,21 @@ from .data import Data, load, mix
 from .digits_bench import DigitsSetting
 from .evaluate import evaluate_many
 from .fairness import unevenness
-from .principles import BC, UA, BCv2, Cyclic
+from .methods import METHODS, Method, passes_a_step, twins
 from .profiles import RANKING, RankProfile
 from .progress import bar as progress_bar
 from .ranking import correlations, top_overlap, top_regret
 from .recipe import Recipe
 from .results import Record, headline, measured
 from .supernet import Supernet
+from .throughput import measure_limits, scoring_throughput, training_throughput
 from .train import SupernetTrainer
 
-__all__ = ["METHODS", "Method", "Problem", "make_record", "run_one", "twins"]
+__all__ = ["EQUAL", "Problem", "make_record", "measures", "run_one", "speed", "steps_of"]
 
 CHUNK = 1024  # widths scored between two looks at the clock
 
 
-@dataclass(frozen=True, kw_only=True)
-class Method:
-    """A way to train a supernet."""
-
-    principle: object
-    """``UA()``, ``BC()``, ``BCv2()`` or ``Cyclic()``."""
-    update: str = "both"
-    """Of ``SupernetTrainer``."""
-    complement: bool = False
-    """Whether the complement is trained too (Eq. 11)."""
-    distill: bool = False
-    """In-place distillation, with ``update="sandwich"``."""
-
-
-METHODS = {
-    "UA": Method(principle=UA()),
-    "UA + sandwich": Method(principle=UA(), update="sandwich"),
-    "UA + sandwich, distilled": Method(principle=UA(), update="sandwich", distill=True),
-    "BC": Method(principle=BC()),
-    "BC + complement": Method(principle=BC(), complement=True),
-    "BC iterative": Method(principle=BC(), update="alternate"),
-    "BCv2": Method(principle=BCv2()),
-    "BCv2, paper's total": Method(principle=BCv2(overlap="paper")),
-    "BCv2 + complement": Method(principle=BCv2(), complement=True),
-    "BCv2 + complement, iterative": Method(principle=BCv2(), update="alternate", complement=True),
-    "Cyclic": Method(principle=Cyclic()),
-}
 EQUAL = ("passes", "steps")  # what all methods have the same number of
 
 
@@ -94,34 +68,6 @@ def _problem(profile: RankProfile, root) -> Problem:
     return Problem(profile, root)
 
 
-def twins(space, methods=METHODS) -> dict[str, str]:
-    """Methods that train the very same windows as an earlier one; name -> that one's name.
-
-    With a smallest width of one unit, Eq. 20 adds l_s - 1 = 0 units: BCv2 as printed is BC.
-    """
-    seen: dict[tuple, str] = {}
-    out = {}
-    for name, m in methods.items():
-        layers = tuple(
-            (m.principle.total(space.K, int(b)),)
-            + tuple(m.principle.paths(c, space.K, int(b)) for c in range(int(b), space.K + 1))
-            for b in space.base
-        )
-        key = (layers, m.update, m.complement, m.distill)
-        if key in seen:
-            out[name] = seen[key]
-        seen.setdefault(key, name)
-    return out
-
-
-def passes_a_step(method: Method) -> int:
-    """Forward-backward passes an optimiser step takes, as ``SupernetTrainer.passes_per_step``."""
-    if method.update == "alternate":
-        return 1
-    paths = 1 if isinstance(method.principle, (UA, Cyclic)) else 2
-    return paths * (4 if method.update == "sandwich" else 1 + method.complement)
-
-
 def steps_of(profile: RankProfile, method: Method, equal: str) -> int:
     """Optimiser steps a method gets.
 
@@ -146,6 +92,9 @@ def run_one(
 ) -> Path | None:
     """Train one supernet, score all widths through every path, and leave the scores in a file.
 
+    It also holds ``seconds``: of the processor on a CPU, of the clock elsewhere, from the call on
+    that ended the training.
+
     Args:
         method: of ``METHODS``. steps: of the optimiser. folder: for the file and its checkpoint.
         device, root: where to compute; where benchmark and images are (``BCNET_DATA``).
@@ -161,30 +110,21 @@ def run_one(
     name = f"{method.replace(' ', '_').replace(',', '')}-{steps}-{seed}"
     done, training = Path(folder) / f"{name}.scores", Path(folder) / f"{name}.training"
     settings = {"method": method, "seed": seed, "steps": steps, "profile": _settings(profile)}
-    start = time.monotonic()
+    end = None if minutes is None else time.monotonic() + 60 * minutes
+    clock = time.process_time if device == "cpu" else time.monotonic
+    began = clock()
 
     def left() -> float | None:
-        return None if minutes is None else minutes - (time.monotonic() - start) / 60
+        return None if end is None else (end - time.monotonic()) / 60
 
     state = _state(done, settings)
     if state["finished"]:
         return done
-    net = Supernet(problem.bench.network(), problem.bench.space, how.principle, seed=seed)
-    net = net.to(device)
-    per_epoch = len(problem.data.train) // profile.batch_size
-    recipe = Recipe(
-        epochs=steps / per_epoch,
-        batch_size=profile.batch_size,
-        lr=profile.lr,
-        weight_decay=profile.weight_decay,
-        augment=profile.augment,
-        amp=profile.fast,
-        warmup_epochs=min(1.0, 0.1 * steps / per_epoch),
-    )
+    net = _supernet(profile, problem, how, seed, device)
     trainer = SupernetTrainer(
         net,
         problem.data,
-        recipe,
+        _recipe(profile, problem, steps),
         update=how.update,
         complement=how.complement,
         distill=how.distill,
@@ -195,24 +135,63 @@ def run_one(
     ).fit(minutes=left())
     if trainer.step < trainer.total_steps:
         return None
-    spent = state["seconds"] + time.monotonic() - start
     seen = trainer.records
     uneven, uneven_block = unevenness(net, zip(seen.widths, seen.paths.tolist(), strict=True))
-    scores = state["scores"]
+    scores, before = state["scores"], state["seconds"]
     while len(scores) < len(problem.C):
-        if minutes is not None and left() <= 0:
+        if end is not None and left() <= 0:
             return None
         chunk = problem.C[len(scores) : len(scores) + CHUNK]
-        options = {"batch_size": profile.score_batch, "per_path": True}
+        options = {"batch_size": profile.score_batch, "per_path": True, "amp": profile.fast}
         new = evaluate_many(net, chunk, problem.data.val, **options)  # (m, P)
         scores = (
             torch.cat([scores, torch.from_numpy(new)]) if len(scores) else torch.from_numpy(new)
         )
         state = {"settings": settings, "scores": scores, "passes": trainer.passes}
-        state |= {"uneven": uneven, "uneven_block": uneven_block, "seconds": spent}
+        state |= {
+            "uneven": uneven,
+            "uneven_block": uneven_block,
+            "seconds": before + clock() - began,
+        }
         write_state(done, state | {"finished": len(scores) == len(problem.C)})
     training.unlink(missing_ok=True)
     return done
+
+
+def _supernet(profile: RankProfile, problem: Problem, how: Method, seed: int, device) -> Supernet:
+    net = Supernet(problem.bench.network(), problem.bench.space, how.principle, seed=seed)
+    net = net.to(device)
+    return net.to(memory_format=torch.channels_last) if profile.fast else net
+
+
+def _recipe(profile: RankProfile, problem: Problem, steps: int) -> Recipe:
+    epochs = steps / problem.data.train.steps(profile.batch_size, drop_last=True)
+    return Recipe(
+        epochs=epochs,
+        batch_size=profile.batch_size,
+        lr=profile.lr,
+        weight_decay=profile.weight_decay,
+        augment=profile.augment,
+        amp=profile.fast,
+        warmup_epochs=min(1.0, 0.1 * epochs),
+    )
+
+
+def speed(profile: RankProfile, device: str = "cpu", root=None) -> list[dict]:
+    """Images a second of training and of scoring a supernet (BCv2), and what limits them.
+
+    Returns:
+        one dict each, as ``throughput.Throughput``.
+    """
+    problem = _problem(profile, root)
+    net = _supernet(profile, problem, METHODS["BCv2"], 0, device)
+    limits = measure_limits(device, amp=profile.fast)
+    recipe = _recipe(profile, problem, 100)
+    options = {"batch_size": profile.score_batch, "amp": profile.fast, "limits": limits}
+    return [
+        asdict(training_throughput(net, problem.data, recipe, limits=limits)),
+        asdict(scoring_throughput(net, problem.data.val, **options)),
+    ]
 
 
 def _state(path: Path, settings: dict) -> dict:
@@ -310,6 +289,7 @@ def make_record(
         files = list(progress_bar(files, total=len(runs), desc="supernets", show=progress))
     if None in files:
         return None
+    extra = {"throughput": speed(profile, device, root)} if profile.fast else {}
     rows = []
     for equal, (run_, file) in product(EQUAL, zip(runs, files, strict=True)):
         method, seed, steps = run_
@@ -329,6 +309,7 @@ def make_record(
         experiment="ranking",
         profile=name,
         parameters=asdict(profile)
+        | extra
         | {"seeds": seeds, "methods": methods, "same_as": same, "core_seconds": round(seconds)},
         measured=took,
         missing="filtered: too few networks without a narrowest layer",

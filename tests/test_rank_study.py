@@ -10,9 +10,10 @@ from scipy import stats
 from bcnet_lib import Recipe, Supernet, SupernetTrainer, WidthSpace, rank_study
 from bcnet_lib.checkpoint import CheckpointError, read_state
 from bcnet_lib.evaluate import evaluate_many
+from bcnet_lib.methods import METHODS, passes_a_step, twins
 from bcnet_lib.models import digits_cnn
 from bcnet_lib.profiles import RANKING
-from bcnet_lib.rank_study import EQUAL, METHODS, Problem, make_record, run_one, steps_of, twins
+from bcnet_lib.rank_study import EQUAL, Problem, make_record, run_one, steps_of
 from bcnet_lib.results import Record
 
 SMOKE = RANKING["smoke"]
@@ -30,7 +31,7 @@ def test_passes_of_a_step_are_those_of_the_trainer(problem, name):
     options = {"update": how.update, "complement": how.complement, "distill": how.distill}
     recipe = Recipe(epochs=1, batch_size=64)
     trainer = SupernetTrainer(net, problem.data, recipe, progress=False, **options)
-    assert rank_study.passes_a_step(how) == trainer.passes_per_step
+    assert passes_a_step(how) == trainer.passes_per_step
 
 
 @pytest.mark.parametrize("profile", RANKING)
@@ -38,7 +39,7 @@ def test_every_method_gets_the_same_passes_or_the_same_steps(profile):
     profile = RANKING[profile]
     for how in METHODS.values():
         assert steps_of(profile, how, "steps") == profile.steps
-        passes = steps_of(profile, how, "passes") * rank_study.passes_a_step(how)
+        passes = steps_of(profile, how, "passes") * passes_a_step(how)
         assert passes == profile.passes  # exactly: no profile leaves a rest
 
 
