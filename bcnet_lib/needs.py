@@ -2,20 +2,31 @@
 
 A notebook says what it needs in its metadata, ``{"bcnet": {"needs": ["channel_bench_macro"]}}``.
 The build of the book, ``pytest --nbval`` and ``make notebooks`` all ask `missing`, and leave a
-notebook alone, visibly, whose needs are not met.
+notebook alone, visibly, whose needs are not met. ``python -m bcnet_lib.needs NAME`` gets the data
+from its authors.
 """
 
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from .cifar10 import DataError
-from .files import data_root
+from .files import data_root, fetch
 
-__all__ = ["NEEDS", "Need", "absolute_root", "fingerprint", "missing", "of_notebook"]
+__all__ = [
+    "NEEDS",
+    "Need",
+    "absolute_root",
+    "download",
+    "find",
+    "fingerprint",
+    "missing",
+    "of_notebook",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,18 +51,8 @@ class Need:
         return None not in self.paths(root)
 
     def paths(self, root: str | Path | None = None) -> list[Path | None]:
-        """Where each file lies, None where it does not.
-
-        Args:
-            root: the only folder to look in; None: ``$BCNET_DATA``, then ``~/.cache/bcnet``.
-        """
-        roots = (
-            [data_root(root)] if root is not None else [data_root(), data_root("~/.cache/bcnet")]
-        )
-        return [
-            next((folder / file for folder in roots if (folder / file).is_file()), None)
-            for file in self.files
-        ]
+        """Where each file lies, None where it does not; see `find`."""
+        return [find(file, root) for file in self.files]
 
     def say(self, root: str | Path | None = None) -> str:
         """One line for logs and skipped tests: what is missing, where it was looked for, the cure.
@@ -76,10 +77,7 @@ NEEDS = {
             name="channel_bench_macro",
             what="the two released result files of Channel-Bench-Macro, 6 MB",
             files=tuple(f"channel_bench_macro/Results_{n}.json" for n in ("MobileNet", "ResNet")),
-            get=(
-                'python -c "from bcnet_lib.bench import ChannelBench as B; '
-                "B.load('mobilenet', download=True); B.load('resnet', download=True)\""
-            ),
+            get="python -m bcnet_lib.needs channel_bench_macro",
         ),
         Need(
             name="bcnet_released",
@@ -87,16 +85,22 @@ NEEDS = {
             files=tuple(
                 f"bcnet_released/supernet_scores/bin20_min1_{name}.json" for name in _SCORES
             ),
-            get=(
-                "git clone --depth 1 https://github.com/xiusu/BCNetV2 && "
-                'mkdir -p "${BCNET_DATA:-$HOME/.cache/bcnet}/bcnet_released" && '
-                "cp -r BCNetV2/BCNetV2/example/classification/json_results "
-                '"${BCNET_DATA:-$HOME/.cache/bcnet}/bcnet_released/supernet_scores"'
-            ),
+            get="python -m bcnet_lib.needs bcnet_released",
         ),
         Need(name="cuda", what="a CUDA device", get="run it on a machine that has one"),
     )
 }
+
+
+def find(file: str | Path, root: str | Path | None = None) -> Path | None:
+    """Where a file of the data folder lies, None where it does not.
+
+    Args:
+        file: path below the data folder.
+        root: the only folder to look in; None: ``$BCNET_DATA``, then ``~/.cache/bcnet``.
+    """
+    roots = [data_root(root)] if root is not None else [data_root(), data_root("~/.cache/bcnet")]
+    return next((folder / file for folder in roots if (folder / file).is_file()), None)
 
 
 def absolute_root() -> None:
@@ -144,3 +148,44 @@ def fingerprint(root: str | Path | None = None) -> dict[str, str]:
             digest.update(hashlib.sha256(path.read_bytes()).digest())
         found[name] = digest.hexdigest() if here else ""
     return found
+
+
+def download(name: str) -> list[Path]:
+    """Get what a need is made of from its authors' repository, checked by SHA-256.
+
+    What is here is kept; the rest goes to ``$BCNET_DATA``, else ``~/.cache/bcnet``.
+
+    Returns:
+        where the files lie.
+    Raises:
+        DataError: for an unknown need, one that no download meets, or without a network.
+    """
+    missing([name])  # refuses an unknown name
+    if name == "channel_bench_macro":
+        from .bench_files import FILES, locate
+
+        return [locate(space, download=True) for space in FILES]
+    if name == "bcnet_released":
+        from .released_scores import FILES, FOLDER, URL
+
+        return [
+            find(FOLDER / file) or fetch(URL + file, data_root() / FOLDER / file, sha256)
+            for file, sha256 in FILES.values()
+        ]
+    raise DataError(f"{NEEDS[name].what} cannot be downloaded: {NEEDS[name].get}")
+
+
+def main(names: list[str]) -> int:
+    """Get these needs, all that can be downloaded where none is named; 0 where it worked."""
+    try:
+        for name in names or [need.name for need in NEEDS.values() if need.files]:
+            for path in download(name):
+                print(path)
+    except DataError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -18,12 +18,16 @@ import pandas as pd
 
 from .cifar10 import DataError
 from .files import data_root
-from .needs import NEEDS
+from .needs import NEEDS, find
 
 __all__ = ["FILES", "ReleasedScores", "names", "read"]
 
 FOLDER = Path("bcnet_released") / "supernet_scores"
 SOURCE = "github.com/xiusu/BCNetV2, folder BCNetV2/example/classification/json_results"
+URL = (
+    "https://raw.githubusercontent.com/xiusu/BCNetV2/HEAD/"
+    "BCNetV2/example/classification/json_results/"
+)
 K, L = 4, 7
 FILES = {  # (space, name) -> file, sha256
     ("mobilenet", "AutoSlim 3"): (
@@ -121,7 +125,7 @@ def read(space: str, name: str, root: str | Path | None = None) -> ReleasedScore
 
     Args:
         space: ``mobilenet`` or ``resnet``. name: one of ``names(space)``.
-        root: folder that holds ``bcnet_released/``; default ``$BCNET_DATA``, else
+        root: the only folder to look in, it holds ``bcnet_released/``; None: ``$BCNET_DATA``, then
             ``~/.cache/bcnet``.
     Raises:
         DataError: for an unknown name, or a file that is missing, is not the released one, or
@@ -131,11 +135,11 @@ def read(space: str, name: str, root: str | Path | None = None) -> ReleasedScore
     if (space, name) not in FILES:
         raise DataError(f"no released scores {name!r} for '{space}': there are {list(known)}")
     file, digest = FILES[space, name]
-    path = data_root(root) / FOLDER / file
+    path = find(FOLDER / file, root) or data_root(root) / FOLDER / file
     if not path.is_file():
         raise DataError(
             f"'{path}' is missing: set BCNET_DATA to the folder that holds {FOLDER.parts[0]}/, or "
-            f"copy the files: {NEEDS['bcnet_released'].get}"
+            f"get the files: {NEEDS['bcnet_released'].get}"
         )
     content = path.read_bytes()
     found = hashlib.sha256(content).hexdigest()

@@ -9,6 +9,7 @@ run: of this build where the data is here, of the authors where it is not.
 from pathlib import Path
 
 from docutils import nodes
+from sphinx.addnodes import pending_xref
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
@@ -53,13 +54,16 @@ class StoredOutputs(SphinxDirective):
     """```{stored-outputs}`: which pages of this build show stored outputs; no options."""
 
     def run(self) -> list[nodes.Node]:
-        pages = self.config.bcnet_unmet
+        unmet = self.config.bcnet_unmet
+        pages = {page: names for page, names in unmet.items() if page in self.env.found_docs}
         if not pages:
             return [nodes.paragraph("", "In this build no page does.")]
         listed = nodes.bullet_list()
         for page, names in pages.items():
             missing = ", ".join(needs.NEEDS[name].what for name in names)
-            listed += nodes.list_item("", nodes.paragraph("", f"{page}: {missing}"))
+            options = {"refdomain": "std", "reftype": "doc", "refexplicit": False}
+            link = pending_xref("", nodes.inline("", page), reftarget=f"/{page}", **options)
+            listed += nodes.list_item("", nodes.paragraph("", "", link, nodes.Text(f": {missing}")))
         return [nodes.paragraph("", "In this build they are:"), listed]
 
 
