@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -140,6 +141,28 @@ def test_packed_data_keeps_the_numbers(ext):
     table = in_node(f"t.unpack({packed}, 1, 2)")
     assert np.allclose(list(table["mean"].values()), acc.mean(axis=1))
     assert table["macs"] == [5, 7] and table["params"] == [1, 2]
+
+
+def test_our_own_benchmark_is_in_the_page(ext, monkeypatch):
+    from bcnet_lib.bench import ChannelBench
+    from bcnet_lib.digits_bench import DigitsSetting
+
+    setting = DigitsSetting()
+    widths = setting.widths()  # (1024, 5)
+    accuracies = np.random.default_rng(3).uniform(80, 100, (len(widths), 3))
+    cost = setting.cost()
+    toy = SimpleNamespace(
+        space=setting.space(), accuracies=accuracies, macs=cost.macs(widths),
+        params=cost.params(widths),
+    )  # fmt: skip
+    monkeypatch.setattr(ChannelBench, "load", lambda name: toy)
+    html = ext.digits(fallback="", assets=False)
+    channels = json.loads(unescape(re.search(r'data-channels="([^"]*)"', html)[1]))
+    assert np.shape(channels) == (5, 4) and channels[0][-1] == setting.channels[0]
+    data = re.search(r'<script type="application/json">(.*?)</script>', html)[1]
+    table = in_node("t.unpack(JSON.parse(given), 5, 4)", data)
+    assert np.allclose(list(table["mean"].values()), accuracies.mean(axis=1), atol=1e-3)
+    assert table["macs"] == cost.macs(widths).tolist()
 
 
 def test_the_page_fetches_nothing_by_itself(ext):
