@@ -396,6 +396,17 @@ def test_only_activations_alive_at_a_cut_are_kept():
         assert run._run.kept == []
 
 
+@pytest.mark.parametrize(("make", "gib"), [(macro_mobilenet, 1.4), (macro_resnet, 2.3)])
+def test_memory_of_the_benchmarks_widest_networks(make, gib):
+    model, x = make(), images(2, 3, 32, 32)
+    space = WidthSpace.from_model(model, x, K=4)
+    with SharedPrefix(Supernet(model, space, UA(), seed=0).eval()) as run:
+        run.start(x)
+        run(space.full)
+        memory = {o.key: o.kept.untyped_storage().nbytes() for o in run._run.kept}
+    assert round(sum(memory.values()) / len(x) * 2048 / 2**30, 1) == gib
+
+
 def test_activations_that_are_written_into_before_a_cut_are_not_copied():
     x = images(2, 3, 32, 32)
     model = zoo.make("mobilenet_v2")  # relu_ after every layer
