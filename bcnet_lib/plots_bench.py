@@ -21,7 +21,6 @@ __all__ = [
 ]
 
 SPACES = {"MobileNet": COLORS["BC"], "ResNet": "#E69F00", "digits": COLORS["BCv2"]}
-UNITS = {"accuracy (%)": 1, "MACs (M)": 1e6, "parameters (M)": 1e6}
 
 
 def _color(name: str) -> str:
@@ -38,22 +37,33 @@ def histograms(benches: Mapping) -> BookFigure:
     figure, axes = panels(2.3 * len(benches) + 0.3, len(benches), 3)
     said = []
     for row, (label, bench) in zip(axes, benches.items(), strict=True):
-        values = (bench.mean, bench.macs, bench.params)
-        for ax, value, (what, unit) in zip(row, values, UNITS.items(), strict=True):
-            ax.hist(value / unit, bins=40, color=_color(label))
-            ax.set(xlabel=what, yticks=[])
+        parts = []
+        counted = (("MACs", bench.macs), ("parameters", bench.params))
+        for ax, (what, value, unit) in zip(
+            row,
+            [("accuracy", bench.mean, "%"), *((w, *_in_thousands(v)) for w, v in counted)],
+            strict=True,
+        ):
+            ax.hist(value, bins=40, color=_color(label))
+            ax.set(xlabel=f"{what} ({unit})", yticks=[])
             ax.spines["left"].set_visible(False)
-            ax.axvline(np.median(value) / unit, color=INK, lw=1.2, ls="--")
+            ax.axvline(np.median(value), color=INK, lw=1.2, ls="--")
+            skew = (np.mean(value) - np.median(value)) / np.std(value)
+            tail = f", longer tail to the {'left' if skew < 0 else 'right'}"
+            parts.append(
+                f"{what} {value.min():.1f} to {value.max():.1f} {unit}, median "
+                f"{np.median(value):.1f}{tail if abs(skew) > 0.05 else ''}"
+            )
         row[0].set_ylabel(label)
-        said.append(
-            f"{label}: accuracy {bench.mean.min():.1f} to {bench.mean.max():.1f} %, median "
-            f"{np.median(bench.mean):.1f}, with its longer tail to the left; MACs "
-            f"{bench.macs.min() / 1e6:.0f} to {bench.macs.max() / 1e6:.0f} M and parameters "
-            f"{bench.params.min() / 1e6:.1f} to {bench.params.max() / 1e6:.1f} M, longer to the "
-            "right"
-        )
+        said.append(f"{label}: " + ", ".join(parts))
     figure.alt = "Histograms of all networks. " + "; ".join(said)
     return figure
+
+
+def _in_thousands(counts) -> tuple[np.ndarray, str]:
+    """Counts in millions or thousands, and the letter for it."""
+    unit, letter = (1e6, "M") if np.max(counts) >= 1e6 else (1e3, "k")
+    return np.asarray(counts) / unit, letter
 
 
 @styled

@@ -32,7 +32,7 @@ def bench():
 
 def test_histograms_give_the_ranges(bench):
     alt = figures.histograms({"toy": bench}).alt
-    assert "accuracy 81.0 to 84.0 %" in alt and "MACs 1 to 64 M" in alt
+    assert "accuracy 81.0 to 84.0 %" in alt and "MACs 1.0 to 64.0 M" in alt
 
 
 def test_curves_and_maps_name_the_group_that_matters(bench):
