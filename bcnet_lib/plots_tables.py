@@ -36,7 +36,7 @@ def by_runs(found: pd.DataFrame, printed: Mapping[str, tuple]) -> BookFigure:
         for (name, (mark, color)), number in zip(_MARKS.items(), numbers, strict=True):
             means = rows.groupby("runs")[name].mean()
             ax.plot(means.index, means, color=color, lw=1.2)
-            ax.plot(rows.runs, rows[name], mark, color=color, ms=6, mec="white", label=name)
+            ax.plot(rows.runs, rows[name], mark, color=color, ms=6, mec="white", label=name.title())
             ax.axhline(number, color=color, lw=1.4, ls="--")
         kendall = rows.groupby("runs").kendall.mean()
         said.append(

@@ -101,7 +101,7 @@ def _log_choose(n, k):
 # ------------------------------------------------------------------ what to compare with
 
 
-def noise_ceiling(accuracies, draws: int = 20, seed: int = 0) -> NoiseCeiling:
+def noise_ceiling(accuracies, draws: int = 20, seed: int = 0, noise: str = "local") -> NoiseCeiling:
     r"""How well accuracy ranks accuracy: what one more training of every network would reach.
 
     The true accuracies are not known. For the perfect predictor they are taken to be the means of
@@ -109,35 +109,51 @@ def noise_ceiling(accuracies, draws: int = 20, seed: int = 0) -> NoiseCeiling:
 
     .. math:: \sigma^2_\text{true} = \sigma^2_\text{mean} - \sigma^2_\text{run} / R,
 
-    and new means are made of them by normal noise of variance :math:`\sigma^2_\text{run} / R`,
-    the same for all networks; ``perfect`` is the mean over ``draws`` of them.
+    and new means are made of them by normal noise of variance :math:`\sigma^2_\text{run} / R`;
+    ``perfect`` is the mean over ``draws`` of them. An estimate, not a bound.
 
     Args:
         accuracies: (n, R) one column a run, R >= 2, finite.
         draws: simulated repetitions for ``perfect``. seed: of their noise.
+        noise: ``local``, the variance of the networks of about the same accuracy (the nearest 5 %,
+            at least 20), since bad networks may vary more from run to run than good ones; or
+            ``pooled``, the same variance for all.
     Raises:
-        ValueError: for one run, constant columns, NaN or infinity, or where the runs differ more
-            than the networks do, so that there is nothing to rank.
+        ValueError: for one run, constant columns, NaN or infinity, an unknown kind of noise, or
+            where the runs differ more than the networks do, so that there is nothing to rank.
     """
     acc = np.asarray(accuracies, dtype=np.float64)
     if acc.ndim != 2 or acc.shape[1] < 2:
         raise ValueError(f"accuracies (n, runs) of two runs or more are needed, got {acc.shape}")
+    if noise not in ("pooled", "local"):
+        raise ValueError(f"noise={noise!r} must be 'pooled' or 'local'")
     n, runs = acc.shape
     pairs = [(i, j) for i in range(runs) for j in range(i)]
     one = [correlations(acc[:, i], acc[:, j]) for i, j in pairs]
     rest = [correlations(a, np.delete(acc, i, 1).mean(1)) for i, a in enumerate(acc.T)]
-    mean = acc.mean(axis=1)
-    noise = acc.var(axis=1, ddof=1).mean() / runs  # of the mean of the runs
-    true = mean.var(ddof=1) - noise
-    if true <= 0:
+    mean, variance = acc.mean(axis=1), acc.var(axis=1, ddof=1) / runs  # (n,) each; of the mean
+    spread, pooled = mean.var(ddof=1), variance.mean()
+    if spread <= pooled:
         raise ValueError(
             f"the runs of a network differ more than the networks do (variance of the means "
-            f"{mean.var(ddof=1):.3g}, of which noise {noise:.3g}): there is nothing to rank"
+            f"{spread:.3g}, of which noise {pooled:.3g}): there is nothing to rank"
         )
-    known = mean.mean() + (mean - mean.mean()) * np.sqrt(true / mean.var(ddof=1))
+    known = mean.mean() + (mean - mean.mean()) * np.sqrt(1 - pooled / spread)
+    sd = np.sqrt(pooled if noise == "pooled" else _near(variance, mean))
     rng = np.random.default_rng(mix(seed))
-    again = [correlations(known, known + rng.normal(0, noise**0.5, n)) for _ in range(draws)]
+    again = [correlations(known, known + sd * rng.normal(size=n)) for _ in range(draws)]
     return NoiseCeiling(*(_mean(c) for c in (one, rest, again)), runs=runs, n=n)
+
+
+def _near(values: np.ndarray, of: np.ndarray) -> np.ndarray:
+    """(n,) mean of the values whose ``of`` is nearest in rank: 5 % of them, at least 20."""
+    n, order = len(of), np.argsort(of, kind="stable")
+    window = min(n, max(20, n // 20))
+    sums = np.concatenate([[0.0], np.cumsum(values[order])])
+    start = np.clip(np.arange(n) - window // 2, 0, n - window)
+    out = np.empty(n)
+    out[order] = (sums[start + window] - sums[start]) / window
+    return out
 
 
 def _mean(several: Iterable[Correlations]) -> Correlations:

@@ -169,10 +169,32 @@ def test_noise_ceiling_finds_what_the_noise_leaves():
     assert (ceiling.runs, ceiling.n) == (3, 20_000)
 
 
+def test_noise_may_depend_on_accuracy():
+    """A crowd of good, quiet networks and a tail of bad, noisy ones: known here by their truth."""
+    rng = np.random.default_rng(0)
+    truth = 96 - np.abs(rng.normal(0, 6, 20_000))
+    acc = truth[:, None] + rng.normal(size=(20_000, 3)) * (0.5 + 0.15 * (96 - truth))[:, None]
+    real, found = correlations(truth, acc.mean(1)), noise_ceiling(acc).perfect
+    np.testing.assert_allclose(found, real, atol=0.015)
+
+
 def test_noise_ceiling_is_the_plain_mean_over_pairs_of_seeds():
     acc = np.random.default_rng(1).normal(size=(50, 3)) + np.arange(50)[:, None] / 10
     pairs = [correlations(acc[:, i], acc[:, j]) for i, j in ((0, 1), (0, 2), (1, 2))]
     np.testing.assert_allclose(noise_ceiling(acc).one_seed, np.mean(pairs, axis=0))
+
+
+def test_local_noise_knows_that_bad_networks_vary_more():
+    """Half the networks spread wide with much noise, half close together with little."""
+    rng = np.random.default_rng(0)
+    true = np.concatenate([rng.normal(70, 8, 1000), rng.normal(95, 1, 1000)])
+    sd = np.repeat([5.0, 0.5], 1000)[:, None]
+    acc = true[:, None] + sd * rng.normal(size=(2000, 3))
+    reached = correlations(true, acc.mean(axis=1)).kendall
+    pooled, local = (noise_ceiling(acc, noise=kind).perfect.kendall for kind in ("pooled", "local"))
+    assert abs(local - reached) < 0.03 < 0.1 < reached - pooled
+    with pytest.raises(ValueError, match="noise='none' must be 'pooled' or 'local'"):
+        noise_ceiling(acc, noise="none")
 
 
 def test_noise_ceiling_needs_repeated_runs_and_something_to_rank():
