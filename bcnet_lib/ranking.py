@@ -7,7 +7,7 @@ is in percentage points of accuracy.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -101,59 +101,68 @@ def _log_choose(n, k):
 # ------------------------------------------------------------------ what to compare with
 
 
-def noise_ceiling(accuracies, draws: int = 20, seed: int = 0, noise: str = "local") -> NoiseCeiling:
+def noise_ceiling(accuracies, draws: int = 20, seed: int = 0) -> NoiseCeiling:
     r"""How well accuracy ranks accuracy: what one more training of every network would reach.
 
-    The true accuracies are not known. For the perfect predictor they are taken to be the means of
-    the runs, drawn in towards their own mean until their variance is the one left without noise,
+    The true accuracies are not known. For the perfect predictor the means of the runs are put on a
+    scale g on which runs are equally noisy wherever they lie, as bad networks may be noisier,
 
-    .. math:: \sigma^2_\text{true} = \sigma^2_\text{mean} - \sigma^2_\text{run} / R,
+    .. math:: g(a) = \int^a \frac{da'}{\sigma_\text{run}(a')},
 
-    and new means are made of them by normal noise of variance :math:`\sigma^2_\text{run} / R`;
-    ``perfect`` is the mean over ``draws`` of them. An estimate, not a bound.
+    and drawn in there towards their own mean until their variance is the one left without noise,
+    :math:`\mathrm{Var}(g) - 1 / R`. New means are made of them by normal noise of variance
+    :math:`1 / R`; ``perfect`` is the mean over ``draws`` of them, back on the scale of accuracies.
+    An estimate, not a bound.
 
     Args:
         accuracies: (n, R) one column a run, R >= 2, finite.
         draws: simulated repetitions for ``perfect``. seed: of their noise.
-        noise: ``local``, the variance of the networks of about the same accuracy (the nearest 5 %,
-            at least 20), since bad networks may vary more from run to run than good ones; or
-            ``pooled``, the same variance for all.
     Raises:
-        ValueError: for one run, constant columns, NaN or infinity, an unknown kind of noise, or
-            where the runs differ more than the networks do, so that there is nothing to rank.
+        ValueError: for one run, constant columns, NaN or infinity, or where the runs differ more
+            than the networks do, so that there is nothing to rank.
     """
     acc = np.asarray(accuracies, dtype=np.float64)
     if acc.ndim != 2 or acc.shape[1] < 2:
         raise ValueError(f"accuracies (n, runs) of two runs or more are needed, got {acc.shape}")
-    if noise not in ("pooled", "local"):
-        raise ValueError(f"noise={noise!r} must be 'pooled' or 'local'")
     n, runs = acc.shape
     pairs = [(i, j) for i in range(runs) for j in range(i)]
     one = [correlations(acc[:, i], acc[:, j]) for i, j in pairs]
     rest = [correlations(a, np.delete(acc, i, 1).mean(1)) for i, a in enumerate(acc.T)]
-    mean, variance = acc.mean(axis=1), acc.var(axis=1, ddof=1) / runs  # (n,) each; of the mean
-    spread, pooled = mean.var(ddof=1), variance.mean()
-    if spread <= pooled:
+    mean, variance = acc.mean(axis=1), acc.var(axis=1, ddof=1)
+    grid, scale = _even_noise(mean, variance)
+    seen = np.interp(mean, grid, scale)  # (n,)
+    spread, noise = seen.var(ddof=1), 1 / runs
+    if spread <= noise:
         raise ValueError(
             f"the runs of a network differ more than the networks do (variance of the means "
-            f"{spread:.3g}, of which noise {pooled:.3g}): there is nothing to rank"
+            f"{mean.var(ddof=1):.3g}, of which noise {variance.mean() / runs:.3g}): there is "
+            "nothing to rank"
         )
-    known = mean.mean() + (mean - mean.mean()) * np.sqrt(1 - pooled / spread)
-    sd = np.sqrt(pooled if noise == "pooled" else _near(variance, mean))
+    known = seen.mean() + (seen - seen.mean()) * np.sqrt(1 - noise / spread)
     rng = np.random.default_rng(mix(seed))
-    again = [correlations(known, known + sd * rng.normal(size=n)) for _ in range(draws)]
+    accuracy = partial(np.interp, xp=scale, fp=grid)
+    again = [
+        correlations(accuracy(known), accuracy(known + rng.normal(0, noise**0.5, n)))
+        for _ in range(draws)
+    ]
     return NoiseCeiling(*(_mean(c) for c in (one, rest, again)), runs=runs, n=n)
 
 
-def _near(values: np.ndarray, of: np.ndarray) -> np.ndarray:
-    """(n,) mean of the values whose ``of`` is nearest in rank: 5 % of them, at least 20."""
-    n, order = len(of), np.argsort(of, kind="stable")
-    window = min(n, max(20, n // 20))
-    sums = np.concatenate([[0.0], np.cumsum(values[order])])
-    start = np.clip(np.arange(n) - window // 2, 0, n - window)
-    out = np.empty(n)
-    out[order] = (sums[start + window] - sums[start]) / window
-    return out
+def _even_noise(mean, variance, least: int = 50, most: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """Accuracies, and their places on a scale where the noise of a run has standard deviation 1.
+
+    The variance of runs is pooled among ``least`` networks or more with neighbouring means, in up
+    to ``most`` groups, and its root taken to be linear between them.
+    """
+    order = np.argsort(mean, kind="stable")
+    groups = np.array_split(order, max(1, min(most, len(mean) // least)))
+    at = np.array([mean[g].mean() for g in groups])
+    sd = np.sqrt([variance[g].mean() for g in groups])
+    sd = np.maximum(sd, 1e-9 * (np.ptp(mean) + 1))  # runs that never differ
+    room = 10 * sd.max()
+    grid = np.linspace(mean.min() - room, mean.max() + room, 4001)
+    steps = np.diff(grid) / np.interp((grid[1:] + grid[:-1]) / 2, at, sd)
+    return grid, np.concatenate([[0.0], np.cumsum(steps)])
 
 
 def _mean(several: Iterable[Correlations]) -> Correlations:
