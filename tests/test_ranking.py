@@ -184,6 +184,16 @@ def test_noise_ceiling_is_the_plain_mean_over_pairs_of_seeds():
     np.testing.assert_allclose(noise_ceiling(acc).one_seed, np.mean(pairs, axis=0))
 
 
+def test_noise_may_be_that_of_two_kinds_of_networks():
+    """Half the networks spread wide with much noise, half close together with little."""
+    rng = np.random.default_rng(0)
+    true = np.concatenate([rng.normal(70, 8, 1000), rng.normal(95, 1, 1000)])
+    sd = np.repeat([5.0, 0.5], 1000)[:, None]
+    acc = true[:, None] + sd * rng.normal(size=(2000, 3))
+    reached = correlations(true, acc.mean(axis=1)).kendall
+    assert noise_ceiling(acc).perfect.kendall == pytest.approx(reached, abs=0.02)
+
+
 def test_noise_ceiling_needs_repeated_runs_and_something_to_rank():
     with pytest.raises(ValueError, match=r"two runs or more are needed, got \(5, 1\)"):
         noise_ceiling(np.arange(5.0)[:, None])
