@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 import pandas as pd
 
-__all__ = ["RANKING", "RankProfile"]
+__all__ = ["RANKING", "RankProfile", "to_frame"]
 
 
 @dataclass(frozen=True, kw_only=True)
