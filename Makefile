@@ -56,7 +56,7 @@ ablations: $(READY) ## run the experiments anew: make ablations PROFILE=digits J
 	mkdir -p _build/ablations
 	set -e; for chapter in book/ablations/*.ipynb; do \
 	  env -u TQDM_DISABLE $(BIN)/python -m papermill $$chapter _build/ablations/$$(basename $$chapter) \
-	    --cwd book/ablations -p profile $(PROFILE) -p device $(DEVICE) -p jobs $(JOBS) \
+	    --cwd book/ablations -p profile $(PROFILE) -p device $(DEVICE) -p jobs $(JOBS) -p seeds None -p methods None \
 	    $(if $(MINUTES),-p minutes $(MINUTES)) -p out_root "$(CURDIR)/figures"; \
 	done
 
