@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-__all__ = ["Interval", "headline", "mean_interval", "paired_difference"]
+__all__ = ["Interval", "headline", "holm", "mean_interval", "paired_difference"]
 
 
 class Interval(NamedTuple):
@@ -86,3 +86,23 @@ def headline(metric: str, values: Sequence[float], *context: str, digits: int = 
     interval = mean_interval(values)
     seeds = "1 seed" if interval.n == 1 else f"{interval.n} seeds"
     return ", ".join([f"{metric} {interval.text(digits)} ({seeds})", *context])
+
+
+def holm(p: Sequence[float]) -> np.ndarray:
+    """p-values of m tests together, adjusted by Holm: below 0.05, the chance of any false alarm is.
+
+    Args:
+        p: (m,) p-values, in any order.
+    Returns:
+        (m,) float64, in the same order, never below p nor above 1.
+    Raises:
+        ValueError: if a value is not in 0..1.
+    """
+    p = _finite(p, "p-values")
+    if ((p < 0) | (p > 1)).any():
+        raise ValueError(f"p-values lie between 0 and 1, got {p.tolist()}")
+    order = np.argsort(p, kind="stable")
+    steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    out = np.empty(len(p))
+    out[order] = np.minimum(steps, 1)
+    return out

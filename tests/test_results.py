@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import bcnet_lib
+from bcnet_lib.intervals import holm
 from bcnet_lib.results import (
     Comparison,
     Interval,
@@ -258,3 +259,11 @@ def test_a_verdict_needs_a_number_of_ours():
         Comparison(claim="x", place="Table 9", paper=1.0, ours=None, verdict="reproduced")
     with pytest.raises(LedgerError, match="none of"):
         Comparison(claim="x", place="Table 9", paper=1.0, ours=1.0, verdict="confirmed")
+
+
+def test_holm_by_hand():
+    adjusted = holm([0.04, 0.01, 0.03])  # 0.01 x 3, 0.03 x 2, then not below the one before
+    np.testing.assert_allclose(adjusted, [0.06, 0.03, 0.06])
+    np.testing.assert_allclose(holm([0.9, 0.8]), [1, 1])
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        holm([1.2])
