@@ -82,12 +82,13 @@ def unevenness(net, passes: Iterable, block: int = 4) -> tuple[float, float]:
     of the number of passes :math:`n_u` that used channel u, over a group's channels; 0 is fair.
 
     Args:
-        net: a ``Supernet``. passes: at least ``block`` (widths (L,), path) pairs, in the order of
-            the training. block: passes in a row; four are a step of Eq. 11.
+        net: a ``Supernet``. passes: (widths (L,), path) pairs, in the order of the training.
+        block: passes in a row, at most all; four are a step of Eq. 11.
     Returns:
         the mean over groups: of all passes together, and of the blocks they can be cut into.
     """
     windows = [net.windows(c, path) for c, path in passes]
+    block = min(block, len(windows))
     whole, short = [], []
     for g, total in enumerate(net.total.tolist()):
         used = np.zeros((len(windows), total))  # (passes, channels), 1 where a pass uses a channel
