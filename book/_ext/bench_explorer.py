@@ -29,7 +29,7 @@ BENCHES = ("digits", "mobilenet", "resnet")
 FOLDER = "bench-data"
 COPY = (
     "Data: the authors' released file, from the data folder of whoever built this site. It has no "
-    "licence to hand it on, so sites built for others leave it out (BCNET_PUBLISH=1)."
+    "licence to hand it on, so sites built for others leave it out."
 )
 
 
