@@ -1,9 +1,11 @@
 """Where data lies, and files that are fetched whole or not at all."""
 
+import errno
 import hashlib
+import http.client
 import os
+import secrets
 import tempfile
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -13,9 +15,9 @@ __all__ = ["data_root", "fetch"]
 
 
 def data_root(root: str | Path | None = None) -> Path:
-    """The folder of the data: ``root`` if given, else ``$BCNET_DATA``, else ``~/.cache/bcnet``."""
+    """The data folder: ``root`` if given, else ``$BCNET_DATA``, else ``~/.cache/bcnet``."""
     default = os.environ.get("BCNET_DATA") or "~/.cache/bcnet"
-    return Path(default if root is None else root).expanduser()
+    return Path(default if root is None else root).expanduser().absolute()
 
 
 def fetch(url: str, path: Path, sha256: str, timeout: float = 60.0) -> Path:
@@ -27,15 +29,24 @@ def fetch(url: str, path: Path, sha256: str, timeout: float = 60.0) -> Path:
     Returns:
         path.
     Raises:
-        DataError: if it cannot be reached, or what came is another file; nothing is left behind.
+        DataError: if it cannot be reached, breaks off, is another file, or cannot be written where
+            it should; no part of it is left behind.
     """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass  # known before a long download, not after it
+    except OSError as error:
+        raise _cannot_write(path, error) from error
     try:
         with urllib.request.urlopen(url, timeout=timeout) as answer:
             content = answer.read()
-    except (OSError, urllib.error.URLError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise DataError(
-            f"the download of '{path.name}' from {url} failed ({error}): check the network, or put "
-            f"the file at '{path}' by hand"
+            f"the download of '{path.name}' from {url} failed ({str(error).strip() or repr(error)}): "
+            f"check the network and try again, or put the file at '{path}' by hand"
         ) from error
     digest = hashlib.sha256(content).hexdigest()
     if digest != sha256:
@@ -43,12 +54,19 @@ def fetch(url: str, path: Path, sha256: str, timeout: float = 60.0) -> Path:
             f"what {url} sent is not the file expected (sha256 {digest[:12]}…, expected "
             f"{sha256[:12]}…): nothing was kept; put the file at '{path}' by hand"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:  # readable as any new file; mkstemp's is not
             file.write(content)
         os.replace(temporary, path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return path
+
+
+def _cannot_write(path: Path, error: OSError) -> DataError:
+    return DataError(
+        f"cannot write to '{path}' ({error}): set BCNET_DATA to a folder you can write to"
+    )
