@@ -9,6 +9,7 @@ supernet leaves a file when it is done, so a run can be stopped and goes on from
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -30,7 +31,7 @@ from .methods import METHODS, Method, passes_a_step, twins
 from .profiles import RANKING, RankProfile
 from .progress import bar as progress_bar
 from .ranking import correlations, top_overlap, top_regret
-from .recipe import Recipe
+from .recipe import Recipe, TrainingError
 from .results import Record, headline, measured
 from .supernet import Supernet
 from .throughput import measure_limits, scoring_throughput, training_throughput
@@ -38,7 +39,7 @@ from .train import SupernetTrainer
 
 __all__ = ["EQUAL", "Problem", "make_record", "measures", "run_one", "speed", "steps_of"]
 
-CHUNK = 1024  # widths scored between two looks at the clock
+CHUNK = 64  # widths scored between two looks at the clock
 
 
 EQUAL = ("passes", "steps")  # what all methods have the same number of
@@ -54,6 +55,8 @@ class Problem:
         else:
             self.data = load("cifar10", root, val=profile.val)
         n = len(self.bench.C)
+        if profile.widths is not None and profile.widths < 10:
+            raise ValueError(f"widths={profile.widths}: at least 10 are needed for the top ten")
         rows = np.arange(n)
         if profile.widths is not None and profile.widths < n:
             rng = np.random.default_rng(mix(0, profile.widths))
@@ -219,6 +222,17 @@ def plan(profile: RankProfile, seeds: Sequence[int], methods: Sequence[str]) -> 
     return [(m, seed, steps) for seed in seeds for m in methods for steps in budgets[m]]
 
 
+def _check(seeds: list, methods: list) -> None:
+    if unknown := [m for m in methods if m not in METHODS]:
+        known = ", ".join(f"'{m}'" for m in METHODS)
+        raise ValueError(f"unknown method {unknown[0]!r}: known are {known}")
+    for what, given in (("seed", seeds), ("method", methods)):
+        if not given:
+            raise ValueError(f"at least one {what} is needed")
+        if twice := [g for g in given if given.count(g) > 1]:
+            raise ValueError(f"{what} {twice[0]!r} is given twice: each counts once")
+
+
 def measures(scores: np.ndarray, problem: Problem) -> dict[str, float]:
     """How well scores (n, P) of all paths rank the widths; the mean over paths is the score.
 
@@ -261,18 +275,19 @@ def make_record(
         profile, name: of ``profiles.RANKING``. folder: keeps scores and checkpoints.
         seeds: default 0 … ``profile.seeds`` - 1. methods: default all of ``METHODS`` that differ.
         device, root: as in ``run_one``. jobs: processes, on a CPU.
-        minutes: stop cleanly after so many.
+        minutes: stop cleanly after so many; looked at between training steps, and between 64 widths
+            in scoring.
     Returns:
         the record, or None if the time was not enough for all: call it again to go on.
     Raises:
-        ValueError: for an unknown method.
+        ValueError: for an unknown method, or a method or seed given twice.
+        TrainingError: for a supernet whose loss is not finite, when all others are done.
     """
     seeds = list(range(profile.seeds) if seeds is None else seeds)
     problem = _problem(profile, root)
     same = twins(problem.bench.space)
     methods = [m for m in METHODS if m not in same] if methods is None else list(methods)
-    if unknown := [m for m in methods if m not in METHODS]:
-        raise ValueError(f"unknown method {unknown[0]!r}: known are {', '.join(METHODS)}")
+    _check(seeds, methods)
     runs = plan(profile, seeds, methods)
     start = time.monotonic()
 
@@ -281,12 +296,17 @@ def make_record(
         if left is not None and left <= 0:
             return None
         options = {"folder": folder, "device": device, "root": root, "minutes": left}
-        return run_one(profile, method, seed, steps, **options)
+        try:
+            return run_one(profile, method, seed, steps, **options)
+        except TrainingError as error:  # the other supernets go on
+            return TrainingError(f"{method}, seed {seed}, {steps} steps: {error}")
 
     with measured(device) as took:
         work = Parallel(n_jobs=jobs, return_as="generator", batch_size=1)
         files = work(delayed(run)(*r) for r in runs)
         files = list(progress_bar(files, total=len(runs), desc="supernets", show=progress))
+    if failed := [f for f in files if isinstance(f, TrainingError)]:
+        raise failed[0]
     if None in files:
         return None
     extra = {"throughput": speed(profile, device, root)} if profile.fast else {}
@@ -300,6 +320,7 @@ def make_record(
         row |= {k: state[k] for k in ("passes", "seconds", "uneven", "uneven_block")}
         rows.append(_rounded(row | measures(state["scores"].numpy(), problem)))
     seconds = sum(read_state(file)["seconds"] for file in files)
+    missing = "filtered: too few networks without a narrowest layer"
     first = methods[0]
     taus = [r["kendall"] for r in rows if r["method"] == first and r["equal"] == "passes"]
     return Record.new(
@@ -312,7 +333,7 @@ def make_record(
         | extra
         | {"seeds": seeds, "methods": methods, "same_as": same, "core_seconds": round(seconds)},
         measured=took,
-        missing="filtered: too few networks without a narrowest layer",
+        missing=missing if any(None in row.values() for row in rows) else "",
         device=device,
     )
 
@@ -337,21 +358,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--minutes", type=float, help="stop cleanly after so many; run again to go on"
     )
     parser.add_argument("--folder", type=Path, help="keeps scores and checkpoints until the end")
-    parser.add_argument("--out", type=Path, help="default: figures/ranking/PROFILE/results.json")
-    options = parser.parse_args(arguments)
-    out = options.out or Path("figures/ranking") / options.profile / "results.json"
-    folder = options.folder or Path("_build/ranking") / options.profile
-    record = make_record(
-        RANKING[options.profile],
-        options.profile,
-        folder=folder,
-        seeds=None if options.seeds is None else range(options.seeds),
-        methods=options.methods,
-        device=options.device,
-        jobs=options.jobs,
-        minutes=options.minutes,
-        progress=True,
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="default: figures/ranking/PROFILE/results.json; with fewer seeds or methods than the "
+        "profile's in FOLDER, so that no larger record is replaced",
     )
+    options = parser.parse_args(arguments)
+    profile = RANKING[options.profile]
+    folder = options.folder or Path("_build/ranking") / options.profile
+    whole = options.methods is None and options.seeds in (None, profile.seeds)
+    kept = Path("figures/ranking") / options.profile if whole else folder
+    out = options.out or kept / "results.json"
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)  # before the long work, not after it
+        record = make_record(
+            profile,
+            options.profile,
+            folder=folder,
+            seeds=None if options.seeds is None else range(options.seeds),
+            methods=options.methods,
+            device=options.device,
+            jobs=options.jobs,
+            minutes=options.minutes,
+            progress=True,
+        )
+    except (ValueError, OSError, CheckpointError, TrainingError) as error:  # also missing data
+        sys.exit(f"{parser.prog}: {error}")
     if record is None:
         print(f"the time is up; what is done lies in {folder}: run the same command again")
         return

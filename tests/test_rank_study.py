@@ -14,6 +14,7 @@ from bcnet_lib.methods import METHODS, passes_a_step, twins
 from bcnet_lib.models import digits_cnn
 from bcnet_lib.profiles import RANKING
 from bcnet_lib.rank_study import EQUAL, Problem, make_record, run_one, steps_of
+from bcnet_lib.recipe import TrainingError
 from bcnet_lib.results import Record
 
 SMOKE = RANKING["smoke"]
@@ -160,8 +161,46 @@ def test_without_time_there_is_no_record(tmp_path):
 
 
 def test_an_unknown_method_is_named(tmp_path):
-    with pytest.raises(ValueError, match="unknown method 'BCNet': known are UA, "):
+    with pytest.raises(ValueError, match="unknown method 'BCNet': known are 'UA', "):
         make_record(SMOKE, "smoke", folder=tmp_path, methods=["BCNet"])
+
+
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        ({"methods": ["UA", "BC", "UA"]}, "method 'UA' is given twice"),
+        ({"seeds": [1, 1]}, "seed 1 is given twice"),
+        ({"seeds": []}, "at least one seed is needed"),
+    ],
+)
+def test_nothing_counts_twice(tmp_path, options, says):
+    with pytest.raises(ValueError, match=says):
+        make_record(SMOKE, "smoke", folder=tmp_path, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_supernet_that_diverges_is_named_and_the_others_are_kept(tmp_path, monkeypatch):
+    real = rank_study.run_one
+
+    def diverges(profile, method, *args, **options):
+        if method == "UA":
+            raise TrainingError("the loss is nan at step 3")
+        return real(profile, method, *args, **options)
+
+    monkeypatch.setattr(rank_study, "run_one", diverges)
+    options = {"folder": tmp_path, "methods": ["UA", "Cyclic"], "seeds": [5]}
+    with pytest.raises(TrainingError, match="UA, seed 5, 36 steps: the loss is nan"):
+        make_record(SMOKE, "smoke", **options)
+    assert [f.name.split("-")[0] for f in tmp_path.iterdir()] == ["Cyclic", "Cyclic"]
+
+
+def test_the_command_says_what_is_wrong_in_a_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="rank_study: at least one seed is needed"):
+        rank_study.main(["--seeds", "0", "--device", "cpu"])
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(SystemExit, match="taken"):
+        rank_study.main(["--out", "taken/results.json", "--device", "cpu"])
 
 
 def test_the_command_writes_the_record(tmp_path, monkeypatch, capsys):
@@ -170,7 +209,7 @@ def test_the_command_writes_the_record(tmp_path, monkeypatch, capsys):
     rank_study.main(["--profile", "smoke", "--minutes", "0", *options])
     assert "the time is up" in capsys.readouterr().out
     rank_study.main(["--profile", "smoke", *options])
-    record = Record.load(tmp_path / "figures/ranking/smoke/results.json")
+    record = Record.load(tmp_path / "_build/ranking/smoke/results.json")  # a part: not in figures/
     assert record.headline in capsys.readouterr().out
     assert record.parameters["methods"] == ["UA"]
 
