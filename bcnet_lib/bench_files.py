@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from .cifar10 import DataError
-from .files import data_root, fetch
+from .files import data_root, fetch, first, intact
 
 __all__ = ["BenchError", "Released", "locate", "parse", "read"]
 
@@ -63,7 +63,8 @@ def locate(name: str, root=None, download: bool = False) -> Path:
 
     Args:
         name: ``mobilenet`` or ``resnet``.
-        root: the only folder to look in; None: ``$BCNET_DATA``, then ``~/.cache/bcnet``.
+        root: the only folder to look in; None: ``$BCNET_DATA``, then ``~/.cache/bcnet``; a damaged
+            file counts only where no other is found.
         download: fetch the file if it is in none of them, or damaged.
     Raises:
         BenchError: if it is not found and must not, or cannot, be fetched.
@@ -71,9 +72,9 @@ def locate(name: str, root=None, download: bool = False) -> Path:
     file, sha256 = FILES[name]
     roots = [data_root(root)] if root is not None else [data_root(), data_root("~/.cache/bcnet")]
     paths = [folder / FOLDER / file for folder in roots]
-    for path in paths:
-        if path.is_file() and not (download and _sha256(path.read_bytes()) != sha256):
-            return path
+    path = first(paths, sha256)
+    if path is not None and not (download and not intact(path, sha256)):
+        return path
     if not download:
         looked = " and ".join(f"'{path}'" for path in dict.fromkeys(paths))
         raise BenchError(

@@ -1,6 +1,7 @@
 """Where data lies, and files that are fetched whole or not at all."""
 
 import errno
+import functools
 import hashlib
 import http.client
 import os
@@ -11,13 +12,35 @@ from pathlib import Path
 
 from .cifar10 import DataError
 
-__all__ = ["data_root", "fetch"]
+__all__ = ["data_root", "fetch", "first", "intact"]
 
 
 def data_root(root: str | Path | None = None) -> Path:
     """The data folder: ``root`` if given, else ``$BCNET_DATA``, else ``~/.cache/bcnet``."""
     default = os.environ.get("BCNET_DATA") or "~/.cache/bcnet"
     return Path(default if root is None else root).expanduser().absolute()
+
+
+def intact(path: Path, sha256: str) -> bool:
+    """Whether a file can be read and is the one with this SHA-256; read anew only if changed."""
+    try:
+        found = path.stat()
+        return _digest(path, found.st_mtime_ns, found.st_size) == sha256
+    except OSError:
+        return False
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(path: Path, mtime: int, size: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def first(paths: list[Path], sha256: str | None) -> Path | None:
+    """Of the files that are there, the first intact one, else the first; None if there is none."""
+    there = [path for path in paths if path.is_file()]
+    return next(
+        (path for path in there if sha256 and intact(path, sha256)), next(iter(there), None)
+    )
 
 
 def fetch(url: str, path: Path, sha256: str, timeout: float = 60.0) -> Path:
@@ -45,8 +68,9 @@ def fetch(url: str, path: Path, sha256: str, timeout: float = 60.0) -> Path:
             content = answer.read()
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise DataError(
-            f"the download of '{path.name}' from {url} failed ({str(error).strip() or repr(error)}): "
-            f"check the network and try again, or put the file at '{path}' by hand"
+            f"the download of '{path.name}' from {url} failed "
+            f"({str(error).strip() or repr(error)}): check the network and try again, "
+            f"or put the file at '{path}' by hand"
         ) from error
     digest = hashlib.sha256(content).hexdigest()
     if digest != sha256:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .cifar10 import DataError
-from .files import data_root, fetch
+from .files import data_root, fetch, first, intact
 
 __all__ = [
     "NEEDS",
@@ -43,16 +43,22 @@ class Need:
     """What to type to get it; for a device, what to do."""
 
     def here(self, root: str | Path | None = None) -> bool:
-        """Whether all of it is there. What is inside the files, their loader checks."""
+        """Whether all of it is there, and no file is damaged (by SHA-256)."""
         if self.name == "cuda":
             import torch
 
             return torch.cuda.is_available()
-        return None not in self.paths(root)
+        return None not in self.paths(root) and not self.damaged(root)
 
     def paths(self, root: str | Path | None = None) -> list[Path | None]:
         """Where each file lies, None where it does not; see `find`."""
         return [find(file, root) for file in self.files]
+
+    def damaged(self, root: str | Path | None = None) -> list[Path]:
+        """The files that are there, but are not the released ones."""
+        digests = _digests()
+        found = {file: find(file, root) for file in self.files}
+        return [path for file, path in found.items() if path and not intact(path, digests[file])]
 
     def say(self, root: str | Path | None = None) -> str:
         """One line for logs and skipped tests: what is missing, where it was looked for, the cure.
@@ -61,6 +67,8 @@ class Need:
         'needs cuda (a CUDA device): run it on a machine that has one'
         """
         where = f", not found in {data_root(root)}" if self.files else ""
+        if damaged := self.damaged(root):
+            where = f", damaged: {', '.join(map(str, damaged))}"
         return f"needs {self.name} ({self.what}){where}: {self.get}"
 
 
@@ -93,14 +101,25 @@ NEEDS = {
 
 
 def find(file: str | Path, root: str | Path | None = None) -> Path | None:
-    """Where a file of the data folder lies, None where it does not.
+    """Where a file of the data folder lies, None where it does not; an intact one goes first.
 
     Args:
         file: path below the data folder.
         root: the only folder to look in; None: ``$BCNET_DATA``, then ``~/.cache/bcnet``.
     """
     roots = [data_root(root)] if root is not None else [data_root(), data_root("~/.cache/bcnet")]
-    return next((folder / file for folder in roots if (folder / file).is_file()), None)
+    return first([folder / file for folder in roots], _digests().get(Path(file).as_posix()))
+
+
+def _digests() -> dict[str, str]:
+    """SHA-256 of the files of all needs, by their path below the data folder."""
+    from . import bench_files, released_scores
+
+    return {
+        f"{Path(of.FOLDER).as_posix()}/{file}": sha256
+        for of in (bench_files, released_scores)
+        for file, sha256 in of.FILES.values()
+    }
 
 
 def absolute_root() -> None:
@@ -153,7 +172,8 @@ def fingerprint(root: str | Path | None = None) -> dict[str, str]:
 def download(name: str) -> list[Path]:
     """Get what a need is made of from its authors' repository, checked by SHA-256.
 
-    What is here is kept; the rest goes to ``$BCNET_DATA``, else ``~/.cache/bcnet``.
+    What is here and intact is kept; the rest goes to ``$BCNET_DATA``, else ``~/.cache/bcnet``,
+    where a damaged file is replaced once the new one is whole.
 
     Returns:
         where the files lie.
@@ -169,7 +189,9 @@ def download(name: str) -> list[Path]:
         from .released_scores import FILES, FOLDER, URL
 
         return [
-            find(FOLDER / file) or fetch(URL + file, data_root() / FOLDER / file, sha256)
+            path
+            if (path := find(FOLDER / file)) and intact(path, sha256)
+            else fetch(URL + file, data_root() / FOLDER / file, sha256)
             for file, sha256 in FILES.values()
         ]
     raise DataError(f"{NEEDS[name].what} cannot be downloaded: {NEEDS[name].get}")

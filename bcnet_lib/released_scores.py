@@ -146,7 +146,8 @@ def read(space: str, name: str, root: str | Path | None = None) -> ReleasedScore
     if found != digest:
         raise DataError(
             f"'{path}' is not the released file: its SHA-256 is {found[:12]}…, expected "
-            f"{digest[:12]}…; it is damaged or another version, copy it again from {SOURCE}"
+            f"{digest[:12]}…; it is damaged or another version. Get it again: "
+            f"{NEEDS['bcnet_released'].get} (from {SOURCE})"
         )
     scores = _parse(content, path)
     grid = ("".join(k) for k in itertools.product("1234", repeat=L))

@@ -11,8 +11,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from bcnet_lib import CostTable, WidthSpace
-from bcnet_lib.files import data_root
+from bcnet_lib import CostTable, WidthSpace, bench_files, needs
 from bcnet_lib.models import macro_mobilenet, macro_resnet
 
 MAKE = {"mobilenet": macro_mobilenet, "resnet": macro_resnet}
@@ -28,7 +27,6 @@ RELEASED = {  # MACs and parameters of a handful of networks
     },
     "resnet": {"4444444": (1_436_226_560, 15_356_170), "1111111": (90_096_896, 963_658)},
 }
-FILES = {"mobilenet": "Results_MobileNet.json", "resnet": "Results_ResNet.json"}
 IMAGE = torch.empty(1, 3, 32, 32)
 both = pytest.mark.parametrize("name", MAKE)
 
@@ -87,13 +85,9 @@ def test_a_wrong_number_of_widths_is_refused(name):
 
 @both
 def test_every_released_row_has_the_macs_and_parameters_of_the_network(name):
-    path = data_root() / "channel_bench_macro" / FILES[name]
-    if not path.is_file():
-        pytest.skip(
-            f"Channel-Bench-Macro is not at '{path}': set BCNET_DATA, or "
-            f"ChannelBench.load('{name}', download=True)"
-        )
-    released = json.loads(path.read_text())
+    if unmet := needs.missing(["channel_bench_macro"]):
+        pytest.skip(unmet[0].say())
+    released = json.loads(bench_files.locate(name).read_text())
     assert len(released) == 4**7
     C = np.array([[int(d) for d in key] for key in released])
     _, cost = table(name)

@@ -1,8 +1,10 @@
 """Chapters that need data of others, or a GPU: run where it is, left alone visibly where not."""
 
+import hashlib
 import importlib.util
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
 
-from bcnet_lib import DataError, needs
+from bcnet_lib import DataError, bench_files, needs, released_scores
 
 ROOT = Path(__file__).parents[1]
 BOOK = ROOT / "book"
@@ -29,7 +31,11 @@ def module(path: Path):
 
 @pytest.fixture
 def empty(tmp_path, monkeypatch):
-    """A data folder with nothing in it."""
+    """A data folder with nothing in it; files that hold "{}" are the released ones."""
+    digest = hashlib.sha256(b"{}").hexdigest()
+    for files in (bench_files.FILES, released_scores.FILES):
+        for key, (file, _) in files.items():
+            monkeypatch.setitem(files, key, (file, digest))
     folder = tmp_path / "data"
     folder.mkdir()
     monkeypatch.setenv("BCNET_DATA", str(folder))
@@ -82,25 +88,25 @@ def test_what_is_missing_is_named_with_the_place_and_the_command(empty):
 
 
 def test_the_command_gets_what_is_missing_and_keeps_what_is_there(empty, monkeypatch, capsys):
-    from bcnet_lib import bench_files
-
     asked = []
 
     def fetch(url, path, sha256, timeout=60.0):
         asked.append(url)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(sha256)
+        path.write_text("{}")
         return path
 
     for place in (needs, bench_files):
         monkeypatch.setattr(place, "fetch", fetch)
     released = needs.NEEDS["bcnet_released"]
-    kept = empty / released.files[0]
+    kept, damaged = empty / released.files[0], empty / released.files[1]
     kept.parent.mkdir(parents=True)
-    kept.write_text("mine")
+    kept.write_text("{}")
+    damaged.write_text("{")
     assert needs.main([]) == 0
     assert needs.missing(["channel_bench_macro", "bcnet_released"]) == []
-    assert len(asked) == len(NEED.files + released.files) - 1 and kept.read_text() == "mine"
+    assert len(asked) == len(NEED.files + released.files) - 1
+    assert damaged.read_text() == "{}" and not any(kept.name in url for url in asked)
     assert all(url.startswith("https://raw.githubusercontent.com/xiusu/") for url in asked)
     assert len(capsys.readouterr().out.splitlines()) == len(NEED.files + released.files)
 
@@ -114,6 +120,30 @@ def test_the_command_says_why_it_failed(empty, monkeypatch, capsys):
                         (["imagnet"], "unknown need 'imagnet'")):  # fmt: skip
         assert needs.main(names) == 1
         assert said in capsys.readouterr().err
+
+
+def test_a_damaged_file_is_kept_until_the_new_one_is_whole(empty, monkeypatch, capsys):
+    damaged = empty / needs.NEEDS["bcnet_released"].files[0]
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("mine")
+
+    def urlopen(url, timeout):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("urllib.request.urlopen", urlopen)
+    assert needs.main(["bcnet_released"]) == 1
+    assert "no route to host" in capsys.readouterr().err and damaged.read_text() == "mine"
+
+
+def test_a_damaged_file_meets_no_need_and_is_named(empty, tmp_path):
+    fill(empty)
+    damaged = empty / NEED.files[1]
+    damaged.write_text("")
+    assert needs.missing([NEED.name]) == [NEED]
+    assert f"damaged: {damaged}: python -m bcnet_lib.needs" in NEED.say()
+    fill(tmp_path / ".cache" / "bcnet")
+    assert needs.missing([NEED.name]) == [], "the intact file in the second place"
+    assert bench_files.locate("resnet") == tmp_path / ".cache" / "bcnet" / NEED.files[1]
 
 
 def test_a_gpu_is_a_need_too(monkeypatch):
@@ -130,6 +160,41 @@ def test_a_relative_data_folder_means_the_same_to_kernels_in_other_folders(tmp_p
     needs.absolute_root()
     monkeypatch.chdir("/")
     assert needs.NEEDS[NEED.name].say().count(str(tmp_path / "data")) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "seen"), [("data", "{}/data"), ("/data", "/data"), ("~/data", "~/data"), ("", "")]
+)
+def test_experiments_run_from_the_makefile_see_a_relative_data_folder(
+    given, seen, tmp_path, monkeypatch
+):
+    """papermill runs them in book/ablations, where "data" would be another folder."""
+    (tmp_path / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())
+    chapter = tmp_path / "book" / "ablations" / "one.ipynb"
+    python = tmp_path / ".venv" / "bin" / "python"
+    for path in (chapter, python):
+        path.parent.mkdir(parents=True)
+    chapter.touch()
+    python.write_text('#!/bin/sh\necho "seen: $BCNET_DATA"\n')
+    python.chmod(0o755)
+    for file in ("pyproject.toml", "constraints.txt", ".venv/.ready"):
+        (tmp_path / file).touch()
+    monkeypatch.setenv("BCNET_DATA", given)
+    ran = subprocess.run(
+        ["make", "-s", "-C", tmp_path, "-o", ".venv/.ready", "ablations"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"seen: {seen.format(tmp_path)}\n" in ran.stdout
+
+
+def test_places_looked_into_are_named_in_full(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BCNET_DATA", "data")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(DataError, match=f"looked for '{tmp_path}/data/channel_bench_macro/"):
+        bench_files.locate("resnet")
 
 
 def test_notebooks_say_what_they_need(book):
@@ -177,13 +242,13 @@ def test_make_notebooks_keeps_what_a_chapter_needs(empty, book, monkeypatch):
     assert '"42\\n"' in (book / "chapter.ipynb").read_text()
 
 
-def test_the_cache_is_another_one_when_data_comes_changes_or_goes(empty):
+def test_the_cache_is_another_one_when_data_comes_is_damaged_or_goes(empty):
     key = module(BOOK / "_ext" / "follow_library.py").cache_key
     without = key()
     fill(empty)
     with_data = key()
     (empty / NEED.files[0]).write_text("[]")
-    assert len({without, with_data, key()}) == 3
+    assert without != with_data and key() == without
     (empty / NEED.files[0]).unlink()
     assert key() == without
 

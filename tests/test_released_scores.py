@@ -1,20 +1,16 @@
 """Released supernet scores: what is read is what was released, and nothing else is read."""
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bcnet_lib import released_scores
+from bcnet_lib import needs, released_scores
 from bcnet_lib.data import DataError
 from bcnet_lib.released_scores import FILES, _parse, names, read
 
-ROOT = Path(os.environ.get("BCNET_DATA") or "~/.cache/bcnet").expanduser()
 needs_files = pytest.mark.skipif(
-    not (ROOT / released_scores.FOLDER).is_dir(),
-    reason="needs the released supernet scores: set BCNET_DATA",
+    bool(needs.missing(["bcnet_released"])), reason=needs.NEEDS["bcnet_released"].say()
 )
 
 
@@ -25,7 +21,7 @@ def content(*rows) -> bytes:
 @needs_files
 @pytest.mark.parametrize(("space", "name"), FILES)
 def test_every_file_is_read_and_names_what_it_lacks(space, name):
-    found = read(space, name, ROOT)
+    found = read(space, name)
     n = 6_900 if name == "BCNet, partial" else 16_383
     assert len(found.scores) == n and len(found.missing) == 4**7 - n
     assert found.missing[-1] == "4444444" and "4444444" not in found.scores.index
@@ -34,7 +30,7 @@ def test_every_file_is_read_and_names_what_it_lacks(space, name):
 
 @needs_files
 def test_scores_follow_the_widths_asked_for():
-    found = read("mobilenet", "AutoSlim 3", ROOT)
+    found = read("mobilenet", "AutoSlim 3")
     C = np.array([[4, 4, 4, 4, 4, 4, 3], [4] * 7, [1] * 7])
     got = found.on(C)
     assert got[0] == found.scores["4444443"] and got[2] == found.scores["1111111"]
@@ -45,7 +41,7 @@ def test_scores_follow_the_widths_asked_for():
 
 @needs_files
 def test_rounding_joins_what_the_last_bit_had_parted():
-    found = read("mobilenet", "BCNet 1", ROOT)
+    found = read("mobilenet", "BCNet 1")
     C = np.array([[int(k) for k in key] for key in found.scores.index])
     steps = found.on(C) * 200  # the mean of two accuracies on 10,000 images
     np.testing.assert_allclose(steps, steps.round(), atol=1e-6)
@@ -72,7 +68,7 @@ def test_a_damaged_or_foreign_file_is_refused(tmp_path):
     folder = tmp_path / released_scores.FOLDER
     folder.mkdir(parents=True)
     (folder / file).write_bytes(content((1111111, 50.0)))
-    with pytest.raises(DataError, match="SHA-256"):
+    with pytest.raises(DataError, match=r"SHA-256.* python -m bcnet_lib\.needs bcnet_released"):
         read("mobilenet", "BCNet 1", tmp_path)
 
 
