@@ -54,13 +54,16 @@ DEVICE ?= cpu
 JOBS ?= 1
 ablations: $(READY) ## run the experiments anew: make ablations PROFILE=digits JOBS=2
 	mkdir -p _build/ablations
-	set -e; for chapter in book/ablations/*.ipynb; do \
+	set -e; case "$$BCNET_DATA" in \
+	  "" | /* | "~"*) ;; \
+	  *) export BCNET_DATA="$$PWD/$$BCNET_DATA" ;; \
+	esac; for chapter in book/ablations/*.ipynb; do \
 	  env -u TQDM_DISABLE $(BIN)/python -m papermill $$chapter _build/ablations/$$(basename $$chapter) \
 	    --cwd book/ablations -p profile $(PROFILE) -p device $(DEVICE) -p jobs $(JOBS) -p seeds None -p methods None \
 	    $(if $(MINUTES),-p minutes $(MINUTES)) -p out_root "$(CURDIR)/figures"; \
 	done
 
-benchmark-digits: $(READY) ## train all networks of Channel-Bench-Digits anew (30 minutes on 2 cores)
+benchmark-digits: $(READY) ## train all networks of Channel-Bench-Digits anew (50 minutes of processor time)
 	env -u TQDM_DISABLE $(BIN)/python -m bcnet_lib.digits_bench
 
 bench: $(READY) ## measure speed and memory of the library

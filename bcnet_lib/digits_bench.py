@@ -26,6 +26,7 @@ from joblib import Parallel, delayed
 from .cost import CostTable
 from .data import Data, DataError, load, mix
 from .evaluate import accuracy
+from .journal import is_whole, locked, read_journal
 from .models import digits_cnn
 from .progress import bar as progress_bar
 from .ranking import correlations
@@ -43,7 +44,11 @@ KINDS = ("last", "best", "val")  # images right: test, last epoch; test, best ep
 
 @dataclass(frozen=True, kw_only=True)
 class DigitsSetting:
-    """What decides every number of the table."""
+    """What decides every number of the table.
+
+    Raises:
+        ValueError: naming the field, if a value is outside its range.
+    """
 
     channels: tuple[int, ...] = (12, 12, 12, 12, 12)
     """Of the widest network, a layer (``models.digits_cnn``)."""
@@ -61,6 +66,25 @@ class DigitsSetting:
     """Share of the 1,797 images in the test split."""
     val: float = 0.4
     """Share of the rest that is held out for scoring supernets, never trained on."""
+
+    def __post_init__(self):
+        layers = self.channels if isinstance(self.channels, tuple) else ()
+        counts = ("K", "runs", "batch_size")
+        rules = {n: (is_whole(getattr(self, n), 1), "an integer of 1 or more") for n in counts}
+        rules |= {
+            "epochs": (is_whole(self.epochs, 2), "an integer of 2 or more, the first is warm-up"),
+            "channels": (
+                layers and all(is_whole(c, 1) for c in layers),
+                "a tuple of positive integers, one a layer",
+            ),
+            "lr": (self.lr > 0, "more than 0"),
+            "test": (0 < self.test < 1, "between 0 and 1"),
+            "val": (0 < self.val < 1, "between 0 and 1"),
+        }
+        for field, (holds, need) in rules.items():
+            if not holds:
+                value = getattr(self, field)
+                raise ValueError(f"DigitsSetting({field}={value!r}): {field} must be {need}")
 
     @property
     def recipe(self) -> Recipe:
@@ -101,7 +125,10 @@ class DigitsBench:
     images: dict[str, int]
     """Images in the ``test`` and the ``val`` split."""
     provenance: dict
-    """Versions, device, commit, library hash, time, and the core seconds all trainings took."""
+    """Versions, device, commit, library hash, time, and the core seconds all trainings took.
+
+    ``calls``: torch version and library hash of every call of ``make`` that trained something.
+    """
 
     @property
     def C(self) -> np.ndarray:
@@ -164,56 +191,77 @@ def make(
 ) -> Path:
     """Train what the journal beside ``path`` does not hold yet; write the table when all is there.
 
-    Stopped at any moment, it loses the trainings that were under way and no more.
+    Stopped at any moment, it loses the trainings that were under way and no more. Trainings are
+    kept across versions of the code and of torch; ``calls`` in the provenance names those at work.
 
     Args:
         path: of the finished table; the journal is ``path`` with ``.journal`` at its end.
-        jobs: processes. progress: show a bar with the time left.
+        jobs: processes, -1 for as many as there are cores. progress: show a bar with the time left.
         rows: train these networks only, and write no table (for trials).
     Returns:
         the table's path, or the journal's with ``rows``.
     Raises:
-        DataError: if the journal was made with other settings, or is damaged in the middle.
+        DataError: if the journal was made with other settings, holds a line that is none of its
+            own (a last line cut short is dropped), or another process is at work on it.
+        ValueError: for a row that is none, or no processes.
     """
     path = Path(path)
     journal = path.with_name(path.name + ".journal")
+    n = len(setting.widths())
+    setting.space()  # refuses channels that make no network, before a file is opened
+    if not isinstance(jobs, int) or jobs == 0:
+        raise ValueError(f"jobs={jobs!r} must be a number of processes, or -1")
+    rows = None if rows is None else np.asarray(rows).tolist()
+    if wrong := [row for row in rows or () if not is_whole(row, 0) or row >= n]:
+        raise ValueError(f"rows: {wrong[0]!r} is no row number in 0..{n - 1}")
+    if path.is_dir():
+        raise DataError(f"'{path}' is a folder: name the table's file")
     data = setting.data()
     header = {"setting": _plain(setting), "data": data.describe()["train"]["sha256"]}
-    done = _read_journal(journal, header)
-    n = len(setting.widths())
-    every = itertools.product(range(setting.runs), range(n) if rows is None else rows)
-    todo = [(row, run) for run, row in every if (row, run) not in done]
+    images = {"test": len(data.test), "val": len(data.val)}
+    highs = (n - 1, setting.runs - 1, images["test"], images["test"], images["val"])
     code = provenance()  # before the first training: the library may be edited meanwhile
+    call = {"torch": code["versions"]["torch"], "library": code["library"]}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(journal, "a", encoding="utf-8") as file, measured() as took:
-        if file.tell() == 0:
-            file.write(json.dumps(header) + "\n")
-        work = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
-        results = work(delayed(_timed)(setting, row, run) for row, run in todo)
-        for entry in progress_bar(results, total=len(todo), desc="networks", show=progress):
-            file.write(json.dumps(entry) + "\n")
-            file.flush()
-            done[entry[0], entry[1]] = entry[2:]
-    if rows is not None:
-        return journal
-    right = np.array([[done[row, run][:3] for run in range(setting.runs)] for row in range(n)])
+    with locked(journal, path) as file:
+        done, calls = read_journal(journal, header, highs)
+        every = itertools.product(range(setting.runs), range(n) if rows is None else rows)
+        todo = [(row, run) for run, row in every if (row, run) not in done]
+        heads = [{"call": call}] if journal.stat().st_size else [header, {"call": call}]
+        with measured() as took:
+            work = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
+            results = work(delayed(_timed)(setting, row, run) for row, run in todo)
+            for entry in progress_bar(results, total=len(todo), desc="networks", show=progress):
+                # heads come with the first training, so that a call that fails leaves nothing
+                file.write("".join(json.dumps(line) + "\n" for line in [*heads, entry]))
+                file.flush()
+                done[entry[0], entry[1]], heads = entry[2:], []
+        calls += [] if heads else [call]
+        if rows is None:
+            _write(path, _body(setting, header, images, done, code | {"calls": calls}, took, jobs))
+    if rows is None:
+        journal.unlink(missing_ok=True)
+    return path if rows is None else journal
+
+
+def _body(setting, header, images, done, code, took, jobs) -> dict:
+    """The finished table."""
+    n, runs = len(setting.widths()), range(setting.runs)
+    right = np.array([[done[row, run][:3] for run in runs] for row in range(n)])  # (n, runs, 3)
     cost = {
         "core_seconds": round(sum(values[3] for values in done.values()), 1),
         "wall_seconds_of_last_call": round(took.wall_seconds, 1),
         "processes": jobs,
     }
-    body = {
+    return {
         "headline": f"{n:,} networks x {setting.runs} trainings from scratch, digits, mean test "
-        f"accuracy {100 * right[..., 0].mean() / len(data.test):.2f} %",
+        f"accuracy {100 * right[..., 0].mean() / images['test']:.2f} %",
         "format": FORMAT,
         **header,
-        "images": {"test": len(data.test), "val": len(data.val)},
+        "images": images,
         "provenance": code | cost,
         "right": {kind: right[..., k].tolist() for k, kind in enumerate(KINDS)},
     }
-    _write(path, body)
-    journal.unlink()
-    return path
 
 
 def read(path: str | Path = PATH) -> DigitsBench:
@@ -229,15 +277,36 @@ def read(path: str | Path = PATH) -> DigitsBench:
         stored = body.pop("checksum")
     except FileNotFoundError:
         raise DataError(f"Channel-Bench-Digits: '{path}' does not exist; {advice}") from None
+    except OSError as error:
+        what = f"cannot be read ({error.strerror})"
+        raise DataError(f"Channel-Bench-Digits: '{path}' {what}; {advice}") from error
     except (ValueError, KeyError, AttributeError, TypeError):
         raise DataError(f"Channel-Bench-Digits: '{path}' is not a whole table; {advice}") from None
-    if stored != _checksum(body) or body.get("format") != FORMAT:
+    if body.get("format", FORMAT) != FORMAT:
+        what = f"has format {body['format']!r}, this version of the library reads {FORMAT}"
+        raise DataError(f"Channel-Bench-Digits: '{path}' {what}; {advice}")
+    if stored != _checksum(body):
         raise DataError(f"Channel-Bench-Digits: '{path}' was changed (checksum); {advice}")
+    try:
+        return _parse(body)
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        what = f"is not a whole table ({type(error).__name__}: {error})"
+        raise DataError(f"Channel-Bench-Digits: '{path}' {what}; {advice}") from error
+
+
+def _parse(body: dict) -> DigitsBench:
     setting = DigitsSetting(**body["setting"] | {"channels": tuple(body["setting"]["channels"])})
+    images, shape = body["images"], (len(setting.widths()), setting.runs)
+    right = {kind: np.array(body["right"][kind]) for kind in KINDS}
+    for kind, counts in right.items():
+        if counts.shape != shape or counts.dtype.kind != "i":
+            raise ValueError(f"'{kind}' must be whole numbers of shape {shape}")
+        if counts.min() < 0 or counts.max() > images["val" if kind == "val" else "test"]:
+            raise ValueError(f"'{kind}' holds counts outside 0 and the number of images")
     return DigitsBench(
         setting=setting,
-        right={kind: np.array(body["right"][kind]) for kind in KINDS},
-        images=body["images"],
+        right=right,
+        images=images,
         provenance=body["provenance"] | {"headline": body["headline"], "data": body["data"]},
     )
 
@@ -248,28 +317,6 @@ def _timed(setting: DigitsSetting, row: int, run: int) -> list:
     right = train_one(setting, row, run)
     after = os.times()
     return [row, run, *right, round(after.user + after.system - before.user - before.system, 3)]
-
-
-def _read_journal(journal: Path, header: dict) -> dict[tuple[int, int], list]:
-    """Finished trainings, (row, run) -> counts and seconds; a last line cut short is dropped."""
-    if not journal.exists():
-        return {}
-    lines = journal.read_text(encoding="utf-8").splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):
-        os.truncate(journal, journal.stat().st_size - len(lines.pop().encode()))
-    if not lines:
-        return {}
-    try:
-        first, *entries = [json.loads(line) for line in lines]
-        done = {(row, run): values for row, run, *values in entries}
-    except ValueError:
-        raise DataError(f"'{journal}' is damaged: delete it to train all networks anew") from None
-    if first != header:
-        raise DataError(
-            f"'{journal}' was begun with other settings or images: delete it to start anew, or "
-            "name another table"
-        )
-    return done
 
 
 def _plain(setting: DigitsSetting) -> dict:
@@ -311,7 +358,7 @@ def compare(a: DigitsBench, b: DigitsBench) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train all networks of Channel-Bench-Digits: about an hour of one core, resumable."""
+    """Train all networks of Channel-Bench-Digits: 50 minutes of processor time, resumable."""
     parser = argparse.ArgumentParser(
         prog="python -m bcnet_lib.digits_bench", description=main.__doc__
     )
