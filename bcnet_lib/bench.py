@@ -15,6 +15,7 @@ import torch
 
 from . import bench_files, ranking
 from .bench_files import BenchError
+from .cifar10 import DataError
 from .cost import CostTable
 from .models import macro_mobilenet, macro_resnet
 from .principles import WidthError
@@ -99,7 +100,10 @@ class ChannelBench:
         from .digits_bench import read
         from .models import digits_cnn
 
-        table = read()
+        try:
+            table = read()
+        except DataError as error:
+            raise BenchError(str(error)) from error
         cost = table.setting.cost()
         return cls(
             name="digits",

@@ -8,6 +8,7 @@ load the files and redistribute nothing of them.
 
 import gc
 import hashlib
+import itertools
 import json
 from collections import Counter
 from dataclasses import dataclass
@@ -158,7 +159,7 @@ def _rows(content: bytes, path: str) -> dict:
     gc.disable()  # 50,000 small objects in one go: the collector would double the time
     try:
         rows = json.loads(content)
-    except ValueError as error:  # also bytes that are no text
+    except (ValueError, RecursionError) as error:  # also bytes that are no text; [[[[…
         raise BenchError(f"'{path}' is not whole JSON ({error}): fetch it again") from error
     finally:
         if collecting:
@@ -194,7 +195,9 @@ def _column(keys: list[str], rows: dict, field: str, path: str) -> np.ndarray:
     whole = field in ("flops", "params")
     shape = (len(keys), RUNS) if field == "acc" else (len(keys),)
     try:
-        column = np.array([row[field] for row in rows.values()])
+        values = [row[field] for row in rows.values()]
+        flat = itertools.chain.from_iterable(values) if field == "acc" else values
+        column = None if bool in set(map(type, flat)) else np.array(values)  # would make true a 1
     except (KeyError, TypeError, ValueError, OverflowError):
         column = None
     if (

@@ -161,7 +161,7 @@ def _parse(content: bytes, path) -> pd.Series:
         rows = json.loads(content)["Result"]
         keys = [str(row["subnet"]) for row in rows]
         values = np.array([row["score"] for row in rows], dtype=float)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise DataError(
             f'\'{path}\' is not a list of {{"subnet", "score"}} under "Result" '
             f"({type(error).__name__}: {error})"

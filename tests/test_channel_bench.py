@@ -154,6 +154,18 @@ def test_digits_comes_without_a_download(monkeypatch):
     assert bench.verify().rank(bench.macs, bootstrap=0).n == 1024
 
 
+def test_a_digits_table_that_is_missing_or_damaged_is_a_bench_error(tmp_path, monkeypatch):
+    from bcnet_lib import digits_bench
+
+    read = digits_bench.read
+    monkeypatch.setattr(digits_bench, "read", lambda: read(tmp_path / "table.json"))
+    with pytest.raises(BenchError, match=r"table.json' does not exist; .*make benchmark-digits"):
+        ChannelBench.load("digits")
+    (tmp_path / "table.json").write_text("{")
+    with pytest.raises(BenchError, match=r"table.json' is not a whole table"):
+        ChannelBench.load("digits")
+
+
 # ------------------------------------------------------------------ files
 
 
@@ -206,6 +218,9 @@ def change(key, **fields):
         (change("4432214", mean=12.0), "\"4432214\": 'mean' is not the accuracies' mean"),
         (change("4432214", std=12.0), "\"4432214\": 'std' is not the accuracies' sample"),
         (change("4432214", flops=1.5), "\"4432214\": 'flops' must be a whole number"),
+        (change("4432214", flops=True), "\"4432214\": 'flops' must be a whole number, got True"),
+        (change("4432214", mean=True), "\"4432214\": 'mean' must be a number, got True"),
+        (change("4432214", acc=[90.0, 91.0, True]), "\"4432214\": 'acc' must be three numbers"),
         (change("4432214", params=-3), "\"4432214\": 'params' must be positive"),
         (change("4432214", params=10**30), "'params' holds a number that is too large"),
         (lambda r: r | {"4432214": {"acc": [1, 2, 3]}}, "\"4432214\": 'mean' must be a number"),
@@ -224,7 +239,7 @@ def test_a_network_given_twice_is_named(rows):
 
 
 def test_what_is_no_json_is_refused():
-    for content in (b'{"4432214": {"acc": [9', b"\xff\xfe", b""):
+    for content in (b'{"4432214": {"acc": [9', b"\xff\xfe", b"", b"[" * 100_000):
         with pytest.raises(BenchError, match="is not whole JSON"):
             bench_files.parse(content)
 

@@ -77,6 +77,7 @@ def test_a_damaged_or_foreign_file_is_refused(tmp_path):
     [
         (b"{", "JSONDecodeError"),
         (b"[]", "TypeError"),
+        (b"[" * 100_000, "RecursionError"),
         (b'{"Result": [{"subnet": 1111111}]}', "KeyError"),
         (content((1111111, "high")), "ValueError"),
         (content((111111, 50.0)), "'111111' is not 7 widths"),
