@@ -139,9 +139,9 @@ class ChannelBench:
         """Number of widths of each group; the smallest is 1 unit."""
         return int(self.C[-1, 0])
 
-    @cached_property
+    @property
     def table(self) -> pd.DataFrame:
-        """One row a network: c1 … cL, acc0 …, mean, std (percent), macs, params."""
+        """One row a network: c1 … cL, acc0 …, mean, std (percent), macs, params; a new copy."""
         columns = {f"c{i + 1}": c for i, c in enumerate(self.C.T)}
         columns |= {f"acc{r}": a for r, a in enumerate(self.accuracies.T)}
         columns |= {n: getattr(self, n) for n in ("mean", "std", "macs", "params")}
@@ -165,7 +165,7 @@ class ChannelBench:
         """A fresh network of the benchmark, with torch's default initial weights.
 
         Args:
-            c: (L,) widths in units; None: the widest.
+            c: (L,) widths in units, or ``"4432214"``; None: the widest.
         """
         c = np.full(self.L, self.K) if c is None else self.check(c)  # (L,)
         if c.ndim != 1:
@@ -173,12 +173,15 @@ class ChannelBench:
         return self.maker(tuple(int(k) * m // self.K for k, m in zip(c, self.maxima, strict=True)))
 
     def check(self, C) -> np.ndarray:
-        """Widths as int64, (L,) or (n, L).
+        """Widths as int64, (L,) or (n, L); they may be written ``"4432214"``, one or a list.
 
         Raises:
             WidthError: wrong length, not integers, or outside 1..K; names the group.
+            BenchError: for a string that is no network.
         """
         a = np.asarray(C)
+        if a.dtype.kind == "U" and a.ndim < 2:
+            a = self.C[self._rows(a.ravel().tolist())].reshape(*a.shape, self.L)
         if a.ndim not in (1, 2) or a.shape[-1] != self.L:
             raise WidthError(
                 f"a network of '{self.name}' has {self.L} widths (c1 … c{self.L}), got shape "
@@ -235,10 +238,10 @@ class ChannelBench:
         """How well scores rank the networks by their mean accuracy.
 
         Args:
-            scores: larger is better. (n,) numbers in the order of the rows; or a mapping or pandas
-                Series from networks, written ``"4432214"``, ``4432214`` or ``(4, 4, 3, 2, 2, 1,
-                4)``, to numbers.
-            top: the k of overlap and regret.
+            scores: larger is better. (n,) numbers in the order of the rows, such as a column of
+                ``table``; or a mapping or pandas Series from networks, written ``"4432214"``,
+                ``4432214`` or ``(4, 4, 3, 2, 2, 1, 4)``, to numbers.
+            top: the k of overlap and regret, one or several.
             bootstrap: resamples over networks for the 95 % intervals; 0 for none.
             seed: of the resamples.
             missing: ``error``; or ``drop``: rank only networks with a score (NaN is none).
@@ -260,12 +263,21 @@ class ChannelBench:
                 f"{self._key(np.argmax(absent))}: score them, or rank(..., missing='drop')"
             )
         rows = np.flatnonzero(~absent)
+        if len(rows) < 2:
+            raise BenchError(
+                f"{len(rows)} of {len(self):,} networks have a score: two or more can be ranked"
+            )
         try:
             return ranking.rank(x[rows], self, rows, top=top, resamples=bootstrap, seed=seed)
         except ValueError as error:
             raise BenchError(f"these scores cannot be ranked: {error}") from error
 
     def _scores(self, scores) -> np.ndarray:
+        in_order = pd.RangeIndex(len(self))  # of a column of the table
+        if isinstance(scores, pd.Series) and scores.index.equals(in_order):
+            scores = scores.to_numpy()
+        if isinstance(scores, torch.Tensor):
+            scores = scores.detach().cpu()
         if not isinstance(scores, (pd.Series, Mapping)):
             x = np.asarray(scores)
             if x.shape != (len(self),) or x.dtype.kind not in "fiu":

@@ -211,23 +211,26 @@ def baselines(bench, rows=None, top=(1, 10, 100), folds: int = 10, seed: int = 0
 
     Args:
         bench: a ``ChannelBench``. rows: (n,) row numbers to use; None: all.
-        top: the k of overlap and regret. folds, seed: of the cross-validation.
+        top: the k of overlap and regret. folds: of the cross-validation, at most n. seed: of it.
     Returns:
         one row for ``params``, ``macs`` and ``additive``; columns ``pearson``, ``spearman``,
-        ``kendall``, ``overlap k`` and ``regret k``.
+        ``kendall``, ``overlap k`` and ``regret k``; NaN where a baseline is the same for all.
     """
     rows = np.arange(len(bench.C)) if rows is None else rows
     mean = bench.mean[rows]
     scores = {
         "params": bench.params[rows],
         "macs": bench.macs[rows],
-        "additive": cross_validated(bench.C[rows], mean, folds, seed),
+        "additive": cross_validated(bench.C[rows], mean, min(folds, len(mean)), seed),
     }
     table = {name: _figures(score, mean, top) for name, score in scores.items()}
     return pd.DataFrame.from_dict(table, orient="index")
 
 
 def _figures(score, mean, top) -> dict[str, float]:
+    if (score == score[0]).all():  # a few networks of the same cost
+        names = [*Correlations._fields, *(f"{n} {k}" for k in top for n in ("overlap", "regret"))]
+        return dict.fromkeys(names, np.nan)
     out = correlations(score, mean)._asdict()
     for k in top:
         out[f"overlap {k}"] = top_overlap(score, mean, k)
@@ -272,7 +275,8 @@ class Ranking:
     def to_frame(self) -> pd.DataFrame:
         """One row a figure: value, low and high, then baselines and noise ceilings beside it.
 
-        A noise ceiling is NaN for overlap and regret; so is an interval.
+        A noise ceiling is NaN for overlap and regret; so is an interval. Where the runs give no
+        ceiling (``noise_ceiling`` says why), its columns are NaN.
         """
         own = {n: getattr(self, n) for n in Correlations._fields}
         for k in self.overlap:
@@ -280,8 +284,12 @@ class Ranking:
             own[f"regret {k}"] = Estimate(self.regret[k], np.nan, np.nan)
         frame = pd.DataFrame.from_dict(own, orient="index", columns=list(Estimate._fields))
         frame = frame.join(self.baselines.T)
+        try:
+            ceiling = self.ceiling._asdict()
+        except ValueError:
+            ceiling = dict.fromkeys(NoiseCeiling._fields, Correlations(np.nan, np.nan, np.nan))
         for name in ("one_seed", "perfect"):
-            frame[name] = pd.Series(getattr(self.ceiling, name)._asdict())
+            frame[name] = pd.Series(ceiling[name]._asdict())
         return frame
 
     def _repr_html_(self) -> str:
@@ -297,13 +305,21 @@ def rank(
     Args:
         scores: (n,) finite numbers, larger is better.
         bench: a ``ChannelBench``. rows: (n,) row number of each score; None: all rows in order.
-        top: the k of overlap and regret. resamples: of the bootstrap, 0 for no intervals.
-        seed: of the bootstrap.
+        top: the k of overlap and regret, one or several. resamples: of the bootstrap, 0 for no
+            intervals. seed: of the bootstrap.
     Raises:
-        ValueError: if scores are constant, not finite or of the wrong length, or a k is above n.
+        ValueError: if scores are constant, not finite or of the wrong length, a k is above n, or
+            resamples are no number.
     """
+    if not isinstance(resamples, (int, np.integer)) or resamples < 0:
+        raise ValueError(f"{resamples!r} bootstrap resamples: it must be an integer, 0 for none")
+    top = (top,) if np.ndim(top) == 0 else tuple(top)
     rows = np.arange(len(bench.C)) if rows is None else np.asarray(rows)
     x, mean = pair(scores, bench.mean[rows])
+    if large := [k for k in top if isinstance(k, (int, np.integer)) and k > len(x)]:
+        raise ValueError(
+            f"the top {large[0]} of {len(x)} networks: pass the k to look at, such as top=(1,)"
+        )
     overlap = {int(k): top_overlap(x, mean, k) for k in top}
     regret = {int(k): top_regret(x, mean, k) for k in top}
     three = bootstrap(x, mean, resamples, seed)

@@ -89,6 +89,18 @@ def test_index_and_accuracy_find_networks(bench):
     assert bench.accuracy([1] * 7) == bench.mean[0]
 
 
+def test_networks_may_be_written_as_strings(bench):
+    c = [4, 4, 3, 2, 2, 1, 4]
+    assert bench.index("4432214") == bench.index(c)
+    assert bench.accuracy("4432214") == bench.accuracy(c)
+    assert bench.index(["4432214", "1111111"]).tolist() == [bench.index(c), 0]
+    parameters = sum(p.numel() for p in bench.network("4432214").parameters())
+    assert parameters == bench.params[bench.index(c)]
+    for wrong in ("443221", "4432215", "net7", ["4", "4", "3", "2", "2", "1", "4"]):
+        with pytest.raises(BenchError, match='is no network of .* write it like "4444444"'):
+            bench.accuracy(wrong)
+
+
 def test_space_and_networks_are_those_of_the_rows(bench):
     assert [g.width for g in bench.space.groups] == list(bench.maxima)
     assert bench.space.K == bench.K and bench.space.size == len(bench)
@@ -327,6 +339,46 @@ def test_scores_may_come_as_array_mapping_or_series(bench):
     ranks = [bench.rank(scores, bootstrap=0) for scores in several]
     assert len({(r.kendall.value, r.spearman.value, r.regret[10], r.n) for r in ranks}) == 1
     assert ranks[0].n == 16_384
+
+
+def test_columns_of_the_table_and_tensors_are_scores(bench):
+    expected = bench.rank(bench.macs, bootstrap=0)
+    tensor = torch.tensor(bench.macs, dtype=torch.float64, requires_grad=True)
+    for scores in (bench.table["macs"], tensor):
+        assert bench.rank(scores, bootstrap=0).kendall.value == expected.kendall.value
+    table = bench.table  # a copy
+    table.loc[:, "macs"] = 0
+    assert (bench.table["macs"] == bench.macs).all()
+
+
+def test_options_of_rank_are_checked(bench):
+    for bootstrap in (-1, 2.5):
+        with pytest.raises(BenchError, match=f"{bootstrap} bootstrap resamples: it must be an int"):
+            bench.rank(bench.macs, bootstrap=bootstrap)
+    assert list(bench.rank(bench.macs, top=5, bootstrap=0).overlap) == [5]
+    with pytest.raises(BenchError, match="0 of 16,384 networks have a score: two or more"):
+        bench.rank({}, missing="drop")
+    with pytest.raises(BenchError, match=r"top 10 of 2 networks: .* such as top=\(1,\)"):
+        bench.rank({key(0): 1.0, key(1): 2.0}, missing="drop")
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 12])
+def test_a_few_networks_are_ranked_and_shown(bench, n):
+    for seed in range(3):
+        rows = np.random.default_rng(seed).choice(len(bench), n, replace=False)
+        scores = {key(i): float(bench.macs[i]) for i in rows}
+        ranking = bench.rank(scores, top=1, missing="drop", bootstrap=10)
+        frame = ranking.to_frame()
+        assert frame.loc["kendall", "macs"] == ranking.kendall.value
+        assert "regret 1" in ranking._repr_html_()
+
+
+def test_a_ceiling_or_baseline_that_is_none_is_nan(bench):
+    flat = replace(bench, accuracies=bench.accuracies[:, :1].copy())  # one run
+    frame = flat.rank(bench.macs, bootstrap=0).to_frame()
+    assert frame["one_seed"].isna().all() and frame.loc["kendall", "macs"] > 0
+    same = replace(bench, params=np.full(len(bench), 7))
+    assert same.rank(bench.macs, bootstrap=0).to_frame()["params"].isna().all()
 
 
 def test_missing_scores_are_an_error_or_dropped(bench):
