@@ -180,8 +180,10 @@ def test_experiments_run_from_the_makefile_see_a_relative_data_folder(
     for file in ("pyproject.toml", "constraints.txt", ".venv/.ready"):
         (tmp_path / file).touch()
     monkeypatch.setenv("BCNET_DATA", given)
+    for name in ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL"):  # of `make test VENV=…`
+        monkeypatch.delenv(name, raising=False)
     ran = subprocess.run(
-        ["make", "-s", "-C", tmp_path, "-o", ".venv/.ready", "ablations"],
+        ["make", "-s", "-C", tmp_path, "-o", ".venv/.ready", "VENV=.venv", "ablations"],
         capture_output=True,
         text=True,
         check=True,
