@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from .cifar10 import DataError
-from .files import data_root, fetch, first, intact
+from .files import fetch, find, intact, places
 
 __all__ = ["BenchError", "Released", "locate", "parse", "read"]
 
@@ -71,9 +71,8 @@ def locate(name: str, root=None, download: bool = False) -> Path:
         BenchError: if it is not found and must not, or cannot, be fetched.
     """
     file, sha256 = FILES[name]
-    roots = [data_root(root)] if root is not None else [data_root(), data_root("~/.cache/bcnet")]
-    paths = [folder / FOLDER / file for folder in roots]
-    path = first(paths, sha256)
+    paths = places(f"{FOLDER}/{file}", root)
+    path = find(f"{FOLDER}/{file}", sha256, root)
     if path is not None and not (download and not intact(path, sha256)):
         return path
     if not download:

@@ -7,12 +7,13 @@ tensors, numbers and text.
 import hashlib
 import io
 import json
-import os
 import pickle
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
+
+from .files import write_whole
 
 __all__ = [
     "CheckpointError",
@@ -38,16 +39,8 @@ def write(path: str | Path, content: bytes) -> None:
     """Replace the file at path by content in one step, so that a kill leaves the old or the new."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     digest = hashlib.sha256(content).hexdigest().encode()
-    try:
-        with open(temporary, "wb") as file:
-            file.write(_MAGIC + digest + b"\n" + content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, _MAGIC + digest + b"\n" + content)
 
 
 def read(path: str | Path) -> bytes:

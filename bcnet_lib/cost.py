@@ -61,12 +61,6 @@ class _Quadratic:
         return value.astype(np.int64)
 
 
-def _size(axis, channels: np.ndarray):
-    """Entries of an axis at (…, G) channel counts: (…,) int64."""
-    sizes = (r.length if r.group is None else channels[..., r.group] for r in axis)
-    return sum(r.repeat * n for r, n in zip(axis, sizes, strict=True)) + np.int64(0)
-
-
 class CostTable:
     """MACs, parameters and latency of width vectors, without building a network.
 
@@ -146,9 +140,10 @@ class CostTable:
             layer name -> int; or (n,) int64 array where there are n.
         """
         n = self.space.all_channels(self.space.channels(c))  # (…, G)
+        size = self.space.graph.size
         out: dict = {}
         for op in self._ops:
-            macs = op.coefficient * _size(op.out, n) * _size(op.inner, n)
+            macs = op.coefficient * size(op.out, n) * size(op.inner, n)
             out[op.layer] = out.get(op.layer, 0) + (int(macs) if n.ndim == 1 else macs)
         return out
 

@@ -26,6 +26,7 @@ from joblib import Parallel, delayed
 from .cost import CostTable
 from .data import Data, DataError, load, mix
 from .evaluate import accuracy
+from .files import write_whole
 from .journal import is_whole, locked, read_journal
 from .models import digits_cnn
 from .progress import bar as progress_bar
@@ -336,12 +337,7 @@ def _write(path: Path, body: dict) -> None:
     right = ",\n".join(f'"{kind}": [\n{rows}\n]' for kind, rows in kinds.items())
     head = {k: v for k, v in body.items() if k != "right"} | {"checksum": _checksum(body)}
     text = json.dumps(head, indent=1).removesuffix("\n}") + f',\n"right": {{\n{right}\n}}\n}}\n'
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, text.encode())
 
 
 def compare(a: DigitsBench, b: DigitsBench) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .cifar10 import DataError
 
-__all__ = ["data_root", "fetch", "first", "intact"]
+__all__ = ["data_root", "fetch", "find", "intact", "places", "write_whole"]
 
 
 def data_root(root: str | Path | None = None) -> Path:
@@ -35,12 +35,34 @@ def _digest(path: Path, mtime: int, size: int) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def first(paths: list[Path], sha256: str | None) -> Path | None:
-    """Of the files that are there, the first intact one, else the first; None if there is none."""
-    there = [path for path in paths if path.is_file()]
-    return next(
-        (path for path in there if sha256 and intact(path, sha256)), next(iter(there), None)
-    )
+def places(file: str | Path, root: str | Path | None = None) -> list[Path]:
+    """Where a file of the data folder may lie.
+
+    Args:
+        file: path below the data folder.
+        root: the only folder to look in; None: ``$BCNET_DATA``, then ``~/.cache/bcnet``.
+    """
+    roots = [data_root(root)] if root is not None else [data_root(), data_root("~/.cache/bcnet")]
+    return [folder / file for folder in roots]
+
+
+def find(file: str | Path, sha256: str, root: str | Path | None = None) -> Path | None:
+    """The first intact one of ``places``, else the first that is there, else None."""
+    there = [path for path in places(file, root) if path.is_file()]
+    return next((path for path in there if intact(path, sha256)), next(iter(there), None))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace the file at path by content in one step, so that a kill leaves the old or the new."""
+    temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+    try:
+        with open(temporary, "xb") as file:  # readable as any new file; mkstemp's is not
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def fetch(url: str, path: Path, sha256: str, timeout: float = 60.0) -> Path:
@@ -78,15 +100,10 @@ def fetch(url: str, path: Path, sha256: str, timeout: float = 60.0) -> Path:
             f"what {url} sent is not the file expected (sha256 {digest[:12]}…, expected "
             f"{sha256[:12]}…): nothing was kept; put the file at '{path}' by hand"
         )
-    temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     try:
-        with open(temporary, "xb") as file:  # readable as any new file; mkstemp's is not
-            file.write(content)
-        os.replace(temporary, path)
+        write_whole(path, content)
     except OSError as error:
         raise _cannot_write(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

@@ -9,6 +9,7 @@ import copy
 from dataclasses import dataclass, replace
 from math import lcm
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -79,10 +80,11 @@ class ChannelGraph:
     example_shape: tuple[int, ...]  # (C, H, W)
     grow_error: str | None = None  # why the model cannot be widened, None if it can
 
-    def size(self, axis: Axis, channels) -> int:
-        """Entries of an axis when group g has ``channels[g]`` channels."""
-        sizes = (r.length if r.group is None else int(channels[r.group]) for r in axis)
-        return sum(r.repeat * n for r, n in zip(axis, sizes, strict=True))
+    def size(self, axis: Axis, channels: np.ndarray):
+        """Entries of an axis when group g has ``channels[…, g]`` channels: (…, G) -> (…,) int64."""
+        channels = np.asarray(channels)
+        sizes = (r.length if r.group is None else channels[..., r.group] for r in axis)
+        return sum(r.repeat * n for r, n in zip(axis, sizes, strict=True)) + np.int64(0)
 
 
 def discover(model: nn.Module, example_input: Tensor, fixed=(), strict=False) -> ChannelGraph:

@@ -7,6 +7,7 @@ Yu & Huang, arXiv 1903.05134.
 from dataclasses import dataclass
 
 from .principles import BC, UA, BCv2, Cyclic
+from .train import passes_per_step
 
 __all__ = ["METHODS", "Method", "passes_a_step", "twins"]
 
@@ -62,7 +63,5 @@ def twins(space, methods=METHODS) -> dict[str, str]:
 
 def passes_a_step(method: Method) -> int:
     """Forward-backward passes an optimiser step takes, as ``SupernetTrainer.passes_per_step``."""
-    if method.update == "alternate":
-        return 1
-    paths = 1 if isinstance(method.principle, (UA, Cyclic)) else 2
-    return paths * (4 if method.update == "sandwich" else 1 + method.complement)
+    n_paths = len(method.principle.paths(4, 4))
+    return passes_per_step(method.update, method.complement, n_paths)

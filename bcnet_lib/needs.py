@@ -6,7 +6,6 @@ notebook alone, visibly, whose needs are not met. ``python -m bcnet_lib.needs NA
 from its authors.
 """
 
-import hashlib
 import json
 import os
 import sys
@@ -14,15 +13,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import bench_files, released_scores
 from .cifar10 import DataError
-from .files import data_root, fetch, first, intact
+from .files import data_root, fetch, find, intact
 
 __all__ = [
     "NEEDS",
     "Need",
     "absolute_root",
     "download",
-    "find",
     "fingerprint",
     "missing",
     "of_notebook",
@@ -51,14 +50,14 @@ class Need:
         return None not in self.paths(root) and not self.damaged(root)
 
     def paths(self, root: str | Path | None = None) -> list[Path | None]:
-        """Where each file lies, None where it does not; see `find`."""
-        return [find(file, root) for file in self.files]
+        """Where each file lies, None where it does not; see `files.find`."""
+        sources = _sources()
+        return [find(file, sources[file][1], root) for file in self.files]
 
     def damaged(self, root: str | Path | None = None) -> list[Path]:
         """The files that are there, but are not the released ones."""
-        digests = _digests()
-        found = {file: find(file, root) for file in self.files}
-        return [path for file, path in found.items() if path and not intact(path, digests[file])]
+        found, sources = zip(self.files, self.paths(root), strict=True), _sources()
+        return [path for file, path in found if path and not intact(path, sources[file][1])]
 
     def say(self, root: str | Path | None = None) -> str:
         """One line for logs and skipped tests: what is missing, where it was looked for, the cure.
@@ -72,11 +71,10 @@ class Need:
         return f"needs {self.name} ({self.what}){where}: {self.get}"
 
 
-_SCORES = [  # after "bin20_min1_"; plain "bcnet" is of MobileNet alone
-    "bcnet",
-    *(f"{name}{net}" for name in ("autoslim_3", "bcnet_1", "bcnet_2", "bcnet_3")
-      for net in ("", "_resnet")),
-]  # fmt: skip
+def _below(of) -> tuple[str, ...]:
+    """Paths below the data folder of the files that a module knows."""
+    return tuple(f"{of.FOLDER}/{file}" for file, _ in of.FILES.values())
+
 
 NEEDS = {
     need.name: need
@@ -84,39 +82,24 @@ NEEDS = {
         Need(
             name="channel_bench_macro",
             what="the two released result files of Channel-Bench-Macro, 6 MB",
-            files=tuple(f"channel_bench_macro/Results_{n}.json" for n in ("MobileNet", "ResNet")),
+            files=_below(bench_files),
             get="python -m bcnet_lib.needs channel_bench_macro",
         ),
         Need(
             name="bcnet_released",
             what="the released supernet scores of BCNet and AutoSlim, 7 MB",
-            files=tuple(
-                f"bcnet_released/supernet_scores/bin20_min1_{name}.json" for name in _SCORES
-            ),
-            get="python -m bcnet_lib.needs bcnet_released",
+            files=_below(released_scores),
+            get=released_scores.GET,
         ),
         Need(name="cuda", what="a CUDA device", get="run it on a machine that has one"),
     )
 }
 
 
-def find(file: str | Path, root: str | Path | None = None) -> Path | None:
-    """Where a file of the data folder lies, None where it does not; an intact one goes first.
-
-    Args:
-        file: path below the data folder.
-        root: the only folder to look in; None: ``$BCNET_DATA``, then ``~/.cache/bcnet``.
-    """
-    roots = [data_root(root)] if root is not None else [data_root(), data_root("~/.cache/bcnet")]
-    return first([folder / file for folder in roots], _digests().get(Path(file).as_posix()))
-
-
-def _digests() -> dict[str, str]:
-    """SHA-256 of the files of all needs, by their path below the data folder."""
-    from . import bench_files, released_scores
-
+def _sources() -> dict[str, tuple[str, str]]:
+    """Address and SHA-256 of the files of all needs, by their path below the data folder."""
     return {
-        f"{Path(of.FOLDER).as_posix()}/{file}": sha256
+        f"{of.FOLDER}/{file}": (of.URL + file, sha256)
         for of in (bench_files, released_scores)
         for file, sha256 in of.FILES.values()
     }
@@ -125,7 +108,7 @@ def _digests() -> dict[str, str]:
 def absolute_root() -> None:
     """Make a relative ``$BCNET_DATA`` absolute: kernels run in the folder of their notebook."""
     if os.environ.get("BCNET_DATA"):
-        os.environ["BCNET_DATA"] = str(data_root().absolute())
+        os.environ["BCNET_DATA"] = str(data_root())
 
 
 def missing(names: Iterable[str], root: str | Path | None = None) -> list[Need]:
@@ -153,20 +136,13 @@ def of_notebook(path: str | Path) -> list[str]:
     return needs
 
 
-def fingerprint(root: str | Path | None = None) -> dict[str, str]:
-    """SHA-256 of the files of every need that is here, "" where it is not.
+def fingerprint(root: str | Path | None = None) -> dict[str, bool]:
+    """Which needs are met here. Their files are known by SHA-256, so this says what they hold, too.
 
     The build names its cache by it, so that outputs made with data never answer for a build without
     it, nor the other way round.
     """
-    found = {}
-    for name, need in NEEDS.items():
-        digest = hashlib.sha256()
-        here = need.here(root)
-        for path in need.paths(root) if here else ():
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-        found[name] = digest.hexdigest() if here else ""
-    return found
+    return {name: need.here(root) for name, need in NEEDS.items()}
 
 
 def download(name: str) -> list[Path]:
@@ -181,20 +157,14 @@ def download(name: str) -> list[Path]:
         DataError: for an unknown need, one that no download meets, or without a network.
     """
     missing([name])  # refuses an unknown name
-    if name == "channel_bench_macro":
-        from .bench_files import FILES, locate
-
-        return [locate(space, download=True) for space in FILES]
-    if name == "bcnet_released":
-        from .released_scores import FILES, FOLDER, URL
-
-        return [
-            path
-            if (path := find(FOLDER / file)) and intact(path, sha256)
-            else fetch(URL + file, data_root() / FOLDER / file, sha256)
-            for file, sha256 in FILES.values()
-        ]
-    raise DataError(f"{NEEDS[name].what} cannot be downloaded: {NEEDS[name].get}")
+    if not NEEDS[name].files:
+        raise DataError(f"{NEEDS[name].what} cannot be downloaded: {NEEDS[name].get}")
+    got, sources = [], _sources()
+    for file, path in zip(NEEDS[name].files, NEEDS[name].paths(), strict=True):
+        url, sha256 = sources[file]
+        whole = path is not None and intact(path, sha256)
+        got.append(path if whole else fetch(url, data_root() / file, sha256))
+    return got
 
 
 def main(names: list[str]) -> int:

@@ -327,7 +327,8 @@ def prefix_macs(cost, C) -> tuple[int, int]:
     C = cost.space.check(np.atleast_2d(C))
     C = C[order(C)]
     n = cost.space.all_channels(cost.space.channels(C))  # (n, G) channels
-    macs = [op.coefficient * _size(op.out, n) * _size(op.inner, n) for op in cost._ops]
+    size = cost.space.graph.size
+    macs = [op.coefficient * size(op.out, n) * size(op.inner, n) for op in cost._ops]  # (n,) each
     before = np.cumsum([np.zeros(len(C), dtype=np.int64), *macs], axis=0)  # (ops + 1, n)
     first = np.full(n.shape[1], len(macs))  # (G,) the first layer that reads a group
     for k in reversed(range(len(macs))):
@@ -348,11 +349,6 @@ def prefix_macs(cost, C) -> tuple[int, int]:
 def order(C) -> np.ndarray:
     """Places of width vectors (n, L) in lexicographic order: neighbours share the most."""
     return np.lexsort(np.asarray(C).T[::-1])
-
-
-def _size(axis, n):
-    """Size of an axis at channel counts (n, G) of all groups."""
-    return sum(r.repeat * (r.length if r.group is None else n[:, r.group]) for r in axis)
 
 
 def _tensors(tree) -> list[Tensor]:

@@ -40,8 +40,6 @@ from .train import SupernetTrainer
 __all__ = ["EQUAL", "Problem", "make_record", "measures", "run_one", "speed", "steps_of"]
 
 CHUNK = 64  # widths scored between two looks at the clock
-
-
 EQUAL = ("passes", "steps")  # what all methods have the same number of
 
 
@@ -310,16 +308,14 @@ def make_record(
     if None in files:
         return None
     extra = {"throughput": speed(profile, device, root)} if profile.fast else {}
-    rows = []
-    for equal, (run_, file) in product(EQUAL, zip(runs, files, strict=True)):
-        method, seed, steps = run_
+    states, rows = [read_state(file) for file in files], []
+    for equal, ((method, seed, steps), state) in product(EQUAL, zip(runs, states, strict=True)):
         if steps != steps_of(profile, METHODS[method], equal):
             continue
-        state = read_state(file)
         row = {"seed": seed, "method": method, "equal": equal, "steps": steps}
         row |= {k: state[k] for k in ("passes", "seconds", "uneven", "uneven_block")}
         rows.append(_rounded(row | measures(state["scores"].numpy(), problem)))
-    seconds = sum(read_state(file)["seconds"] for file in files)
+    seconds = sum(state["seconds"] for state in states)
     missing = "filtered: too few networks without a narrowest layer"
     first = methods[0]
     taus = [r["kendall"] for r in rows if r["method"] == first and r["equal"] == "passes"]

@@ -17,12 +17,12 @@ import numpy as np
 import pandas as pd
 
 from .cifar10 import DataError
-from .files import data_root
-from .needs import NEEDS, find
+from .files import find, places
 
 __all__ = ["FILES", "ReleasedScores", "names", "read"]
 
-FOLDER = Path("bcnet_released") / "supernet_scores"
+FOLDER = "bcnet_released/supernet_scores"
+GET = "python -m bcnet_lib.needs bcnet_released"
 SOURCE = "github.com/xiusu/BCNetV2, folder BCNetV2/example/classification/json_results"
 URL = (
     "https://raw.githubusercontent.com/xiusu/BCNetV2/HEAD/"
@@ -135,11 +135,11 @@ def read(space: str, name: str, root: str | Path | None = None) -> ReleasedScore
     if (space, name) not in FILES:
         raise DataError(f"no released scores {name!r} for '{space}': there are {list(known)}")
     file, digest = FILES[space, name]
-    path = find(FOLDER / file, root) or data_root(root) / FOLDER / file
-    if not path.is_file():
+    path = find(f"{FOLDER}/{file}", digest, root)
+    if path is None:
         raise DataError(
-            f"'{path}' is missing: set BCNET_DATA to the folder that holds {FOLDER.parts[0]}/, or "
-            f"get the files: {NEEDS['bcnet_released'].get}"
+            f"'{places(f'{FOLDER}/{file}', root)[0]}' is missing: set BCNET_DATA to the folder "
+            f"that holds bcnet_released/, or get the files: {GET}"
         )
     content = path.read_bytes()
     found = hashlib.sha256(content).hexdigest()
@@ -147,7 +147,7 @@ def read(space: str, name: str, root: str | Path | None = None) -> ReleasedScore
         raise DataError(
             f"'{path}' is not the released file: its SHA-256 is {found[:12]}…, expected "
             f"{digest[:12]}…; it is damaged or another version. Get it again: "
-            f"{NEEDS['bcnet_released'].get} (from {SOURCE})"
+            f"{GET} (from {SOURCE})"
         )
     scores = _parse(content, path)
     grid = ("".join(k) for k in itertools.product("1234", repeat=L))

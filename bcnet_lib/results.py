@@ -16,7 +16,6 @@ import platform
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ import numpy as np
 import pandas as pd
 
 from .claims import Claim, Comparison, Ledger, LedgerError, PaperVsOurs
+from .files import write_whole
 from .intervals import Interval, headline, mean_interval, paired_difference
 
 __all__ = [
@@ -241,17 +241,7 @@ class Record:
         body["checksum"] = _checksum(body)
         text = json.dumps(body, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)  # mkstemp makes it private; a record is to be read
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_whole(path, text.encode())
         return path
 
     @classmethod

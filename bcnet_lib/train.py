@@ -169,10 +169,7 @@ class SupernetTrainer:
     @property
     def passes_per_step(self) -> int:
         """Forward-backward passes an optimiser step takes: widths a step times their paths."""
-        if self.update == "alternate":
-            return 1
-        widths = 2 + self.random_widths if self.update == "sandwich" else 1 + self.complement
-        return widths * (1 if self.net.n_paths > 2 else self.net.n_paths)
+        return passes_per_step(self.update, self.complement, self.net.n_paths, self.random_widths)
 
     @property
     def records(self) -> Records:
@@ -338,6 +335,19 @@ class SupernetTrainer:
         seen = {k: v.numpy() for k, v in state["records"].items()}
         steps, paths, losses = (seen[k].tolist() for k in ("steps", "paths", "losses"))
         self._seen = list(zip(steps, seen["widths"], paths, losses, strict=True))
+
+
+def passes_per_step(update: str, complement: bool, n_paths: int, random_widths: int = 2) -> int:
+    """Forward-backward passes an optimiser step takes: widths a step times their paths.
+
+    Args:
+        update, complement, random_widths: of ``SupernetTrainer``. n_paths: of every width; one of
+            them is taken where there are more than two (Cyclic).
+    """
+    if update == "alternate":
+        return 1
+    widths = 2 + random_widths if update == "sandwich" else 1 + complement
+    return widths * (1 if n_paths > 2 else n_paths)
 
 
 def _check_update(net, update, complement, random_widths, distill) -> None:
