@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from .principles import BC, UA, BCv2, Cyclic
 from .train import passes_per_step
 
-__all__ = ["METHODS", "Method", "passes_a_step", "twins"]
+__all__ = ["AT_ONCE", "METHODS", "Method", "passes_a_step", "twins"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,8 @@ class Method:
     """Whether the complement is trained too (Eq. 11)."""
     distill: bool = False
     """In-place distillation, with ``update="sandwich"``."""
+    at_once: bool = False
+    """Add up the losses before one back-propagation: the same step, of more memory."""
 
 
 METHODS = {
@@ -39,6 +41,12 @@ METHODS = {
     "BCv2 + complement, iterative": Method(principle=BCv2(), update="alternate", complement=True),
     "Cyclic": Method(principle=Cyclic()),
 }
+
+AT_ONCE = {
+    "BC, at once": Method(principle=BC(), at_once=True),
+    "BCv2 + complement, at once": Method(principle=BCv2(), complement=True, at_once=True),
+}
+"""Steps of ``METHODS`` with the activations of all paths alive together: for comparing memory."""
 
 
 def twins(space, methods=METHODS) -> dict[str, str]:

@@ -1,38 +1,48 @@
 """Sizes of the experiments, one table: what "smoke", "digits", "cifar10" and "paper" mean.
 
-``smoke`` takes seconds and shows that the code runs; ``digits`` is the book's own scale, minutes to
-an hour of two CPU cores; ``cifar10`` is meant for one GPU; ``paper`` has the paper's settings.
+``smoke`` takes seconds and shows that the code runs; ``digits`` is the book's own scale, minutes of
+two CPU cores; ``cifar10`` is meant for one GPU; ``paper`` has the paper's settings. ``PROFILES``
+holds one ``Profile`` for each experiment and size.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import pandas as pd
 
-__all__ = ["RANKING", "RankProfile", "to_frame"]
+__all__ = ["PROFILES", "RANKING", "Profile", "to_frame"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RankProfile:
-    """How supernets are trained and scored to see how well they rank the widths of a benchmark."""
+class Profile:
+    """How supernets are trained, searched and judged in one experiment at one size."""
 
-    bench: str
-    """``digits``, ``mobilenet`` or ``resnet``: name of the ``ChannelBench``."""
-    steps: int
-    """Optimiser steps of every method, in the comparison at equal steps."""
-    passes: int
-    """Forward-backward passes of every method, in the comparison at equal passes."""
-    batch_size: int
+    network: str
+    """``digits``, ``mobilenet`` or ``resnet``: that ``ChannelBench``, which knows the accuracy of
+    every width; or a network of ``ablations.problem.NETWORKS``, whose found widths are trained."""
+    data: str = "digits"
+    """Images, as ``data.load`` knows them; the digits benchmark has its own split."""
+    K: int = 4
+    """Units of the full width."""
+    base: int = 1
+    """Smallest width l_s, in units."""
+    values: tuple[int, ...] = ()
+    """What the experiment varies: K, l_s, images a batch."""
+    steps: int = 720
+    """Optimiser steps of a supernet, where methods are compared at equal steps."""
+    passes: int = 2880
+    """Forward-backward passes of a supernet, where methods are compared at equal passes."""
+    batch_size: int = 32
     """Images a pass."""
-    lr: float
+    lr: float = 0.1
     """Largest learning rate of the cosine schedule, for every method."""
-    weight_decay: float
+    weight_decay: float = 5e-4
     """L2 penalty."""
-    seeds: int
-    """Supernets a method, with seeds 0, 1, …"""
+    seeds: int = 12
+    """Repetitions, with seeds 0, 1, …"""
     val: float = 0.4
     """Share of the training images held out for scoring; the digits benchmark has its own."""
     widths: int | None = None
-    """Score so many widths, drawn once for all; None: every one of the benchmark."""
+    """Score so many widths of a benchmark, drawn once for all; None: every one."""
     score_batch: int = 2048
     """Images a batch in scoring, at most, whose statistics BatchNorm uses."""
     augment: bool = False
@@ -41,35 +51,76 @@ class RankProfile:
     """bfloat16 and channels-last: for a GPU."""
     checkpoint_every: int | None = None
     """Steps between checkpoints."""
+    budget: float = 0.5
+    """Share of the full network's MACs that a search may use."""
+    population: int = 10
+    """Widths a generation of the evolutionary search."""
+    generations: int = 10
+    """Generations of the evolutionary search."""
+    retrain_epochs: float = 10
+    """Epochs of training a found width from scratch; a benchmark has done it."""
+    retrain_seeds: int = 3
+    """Trainings of every found width; those of a benchmark are as many as it has."""
 
 
+_BENCH = Profile(network="digits")
+_SMALL = {"steps": 9, "passes": 36, "batch_size": 64, "seeds": 2, "widths": 64}
+_BRIEF = {**_SMALL, "population": 4, "generations": 2, "retrain_epochs": 2, "retrain_seeds": 1}
+# five layers of 30 channels; a quarter of the MACs, so that widths matter
+_DIGITS = replace(
+    _BENCH,
+    **{"network": "digits_cnn", "K": 10, "passes": 960, "steps": 240, "seeds": 8, "budget": 0.25},
+)
+_GPU = {"batch_size": 256, "weight_decay": 5e-4, "val": 0.1, "augment": True, "fast": True}
+# 45,000 training images: an epoch has 175 steps of 256
+_CIFAR = Profile(
+    network="vgg19_cifar",
+    data="cifar10",
+    **{**_GPU, "K": 20, "steps": 5250, "passes": 10500, "seeds": 3, "checkpoint_every": 500},
+    **{"population": 40, "generations": 25, "retrain_epochs": 30, "retrain_seeds": 1},
+)
+# section 7: K = 20, 2,000 evaluations; 1.28 million images: an epoch has 1,251 steps of 1,024
+_PAPER = Profile(
+    network="mobilenet_v2",
+    data="imagenet",
+    **{**_GPU, "K": 20, "batch_size": 1024, "weight_decay": 4e-5, "val": 0.04, "seeds": 3},
+    **{"steps": 125_100, "passes": 250_200, "checkpoint_every": 1000, "lr": 0.4},
+    **{"population": 40, "generations": 50, "retrain_epochs": 300, "retrain_seeds": 1},
+)
+
+_MACRO = {**_GPU, "data": "cifar10", "weight_decay": 0.0, "steps": 5250, "passes": 21000}
 RANKING = {
-    "smoke": RankProfile(
-        bench="digits",
-        **{"steps": 9, "passes": 36, "batch_size": 64, "lr": 0.1, "weight_decay": 5e-4},
-        **{"seeds": 2, "widths": 64},
+    "smoke": replace(_BENCH, **_SMALL),
+    "digits": _BENCH,
+    "cifar10": Profile(network="mobilenet", **_MACRO, seeds=2, checkpoint_every=500),
+    "cifar10-resnet": Profile(network="resnet", **_MACRO, seeds=2, checkpoint_every=500),
+    "paper": Profile(  # 300 epochs; Eq. 11 takes four passes a step
+        network="mobilenet",
+        **{**_MACRO, "steps": 52500, "passes": 210000},
+        **{"seeds": 3, "checkpoint_every": 2000},
     ),
-    "digits": RankProfile(
-        bench="digits",
-        **{"steps": 720, "passes": 2880, "batch_size": 32, "lr": 0.1, "weight_decay": 5e-4},
-        seeds=12,
-    ),
-    # 45,000 training images: an epoch has 175 steps of 256
-    "cifar10": RankProfile(
-        bench="mobilenet",
-        **{"steps": 5250, "passes": 21000, "batch_size": 256, "lr": 0.1, "weight_decay": 0.0},
-        **{"seeds": 2, "val": 0.1, "augment": True, "fast": True, "checkpoint_every": 500},
-    ),
-    "cifar10-resnet": RankProfile(
-        bench="resnet",
-        **{"steps": 5250, "passes": 21000, "batch_size": 256, "lr": 0.1, "weight_decay": 0.0},
-        **{"seeds": 2, "val": 0.1, "augment": True, "fast": True, "checkpoint_every": 500},
-    ),
-    "paper": RankProfile(  # 300 epochs; Eq. 11 takes four passes a step
-        bench="mobilenet",
-        **{"steps": 52500, "passes": 210000, "batch_size": 256, "lr": 0.1, "weight_decay": 0.0},
-        **{"seeds": 3, "val": 0.1, "augment": True, "fast": True, "checkpoint_every": 2000},
-    ),
+}
+_ON_BENCH = {"smoke": replace(_BENCH, **_BRIEF), "digits": replace(_BENCH, seeds=10)}
+_ON_DIGITS = {"smoke": replace(_DIGITS, **_BRIEF), "digits": _DIGITS}
+_LARGE = {"cifar10": _CIFAR, "paper": _PAPER}
+
+
+def _with(profiles, smoke: tuple, values: tuple, **changes) -> dict[str, Profile]:
+    """The same profiles, with what an experiment varies."""
+    values_of = {name: smoke if name == "smoke" else values for name in profiles}
+    return {name: replace(p, values=values_of[name], **changes) for name, p in profiles.items()}
+
+
+PROFILES = {
+    "ranking": RANKING,
+    "components": _ON_BENCH | _LARGE,
+    "iterative_updates": _ON_BENCH | _LARGE,
+    "prior_sampling": _ON_BENCH | _LARGE,
+    "group_number": _with(_ON_DIGITS | _LARGE, (4, 10), (4, 6, 10, 15, 20, 30)),
+    "base_width": _with(_ON_DIGITS, (1, 3), (1, 2, 3, 4, 5))
+    | _with(_LARGE, (), (1, 2, 4, 6, 8, 10)),
+    "fairness_in_time": _ON_BENCH | _LARGE,
+    "bn_statistics": _with(_ON_BENCH | _LARGE, (64, 256), (64, 128, 256, 512, 1024, 2048)),
 }
 
 

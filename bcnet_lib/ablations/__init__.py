@@ -1,0 +1,13 @@
+"""The experiments of the book: Su et al., arXiv 2203.13714, sections 7.4 and 7.5.
+
+``python -m bcnet_lib.ablations --profile digits --jobs 2`` computes them.
+"""
+
+from .components import COMPONENTS
+from .experiment import Experiment, ExperimentError, run
+from .iterative_updates import ITERATIVE_UPDATES
+from .ranking import RANKING
+
+__all__ = ["EXPERIMENTS", "Experiment", "ExperimentError", "run"]
+
+EXPERIMENTS = {e.name: e for e in (RANKING, COMPONENTS, ITERATIVE_UPDATES)}
