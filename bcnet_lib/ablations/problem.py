@@ -79,7 +79,7 @@ class Problem:
 
     def _rows(self, widths: int | None) -> np.ndarray:
         """Rows of the benchmark's table that are in the space; a sample of them if asked for."""
-        rows = np.flatnonzero((self.bench.C >= self.space.base).all(axis=1))
+        rows = np.flatnonzero((self.space.base <= self.bench.C).all(axis=1))
         if widths is not None and widths < 10:
             raise ValueError(f"widths={widths}: at least 10 are needed for the top ten")
         if widths is not None and widths < len(rows):

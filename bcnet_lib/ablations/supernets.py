@@ -131,8 +131,7 @@ def _correct(problem, net, partial: Path, where: Where) -> list[list[int]] | Non
         chunk = problem.C[len(right) : len(right) + CHUNK]
         new = evaluate_many(net, chunk, problem.data.val, per_path=True, **options)  # (m, P)
         right = torch.cat([right, torch.from_numpy(np.rint(new * images)).float()])
-        if where.until is not None:  # only then may it stop here
-            write_state(partial, {"right": right})
+        write_state(partial, {"right": right})
     return right.T.int().tolist()
 
 
