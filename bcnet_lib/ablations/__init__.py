@@ -6,8 +6,9 @@
 from .components import COMPONENTS
 from .experiment import Experiment, ExperimentError, run
 from .iterative_updates import ITERATIVE_UPDATES
+from .prior_sampling import PRIOR_SAMPLING
 from .ranking import RANKING
 
 __all__ = ["EXPERIMENTS", "Experiment", "ExperimentError", "run"]
 
-EXPERIMENTS = {e.name: e for e in (RANKING, COMPONENTS, ITERATIVE_UPDATES)}
+EXPERIMENTS = {e.name: e for e in (RANKING, COMPONENTS, ITERATIVE_UPDATES, PRIOR_SAMPLING)}
