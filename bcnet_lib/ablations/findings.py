@@ -4,15 +4,17 @@ The ledger of claims and the table of all ablations are made of these, so that n
 experiment is typed in.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import ttest_1samp
 
 from ..claims import Comparison
-from ..intervals import Interval
+from ..intervals import Interval, holm
 from ..results import Record
 
-__all__ = ["Finding", "better", "no_worse", "paired"]
+__all__ = ["Finding", "better", "no_worse", "paired", "signs"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,3 +70,20 @@ def no_worse(difference: Interval, margin: float) -> str:
     if difference.low > -margin:
         return "reproduced"
     return "contradicted" if difference.high < 0 else "not reproduced"
+
+
+def signs(differences: Sequence[Sequence[float]], alpha: float = 0.05) -> list[int]:
+    """Which means are surely above (1) or below (-1) zero; 0: could not tell.
+
+    Two-sided t-tests over seeds, adjusted together by Holm: the chance of any false answer among
+    them is at most ``alpha``. A single seed tells nothing.
+
+    Args:
+        differences: lists of paired differences, one value a seed.
+    """
+    p = []
+    for values in (np.asarray(d, dtype=float) for d in differences):
+        constant = len(values) < 2 or np.ptp(values) == 0  # no test of these
+        p.append(1.0 if constant else float(ttest_1samp(values, 0).pvalue))
+    told = holm(p) < alpha
+    return [int(np.sign(np.mean(d))) if t else 0 for d, t in zip(differences, told, strict=True)]

@@ -10,10 +10,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-from scipy.stats import ttest_1samp
-
 from ..data import mix
-from ..intervals import headline, holm, paired_difference
+from ..intervals import headline, mean_interval
 from ..profiles import PROFILES, Profile
 from ..results import Record
 from ..search import evolve, fit_prior
@@ -22,7 +20,7 @@ from ..search.result import make_score
 from . import searches, supernets
 from .cells import Cell, Where
 from .experiment import Experiment
-from .findings import Finding, paired
+from .findings import Finding, better, paired, signs
 from .problem import Problem, problem_of
 
 __all__ = ["METHOD", "PRIOR_SAMPLING", "STARTS", "population_of"]
@@ -56,12 +54,8 @@ def population_of(start: str, problem: Problem, errors: np.ndarray, seed: int) -
     Args:
         errors: (L, K) of the supernet's records (Eq. 13).
     """
-    n, space, cost, budget = (
-        problem.profile.population,
-        problem.space,
-        problem.cost,
-        problem.budget,
-    )
+    n, space = problem.profile.population, problem.space
+    cost, budget = problem.cost, problem.budget
     rng = np.random.default_rng(mix(seed, 7))
     if start == "prior, optimum":
         return fit_prior(errors, cost, budget).sample(rng, n)
@@ -214,44 +208,30 @@ def _headline(rows: list[dict]) -> str:
 def _findings(record: Record) -> list[Finding]:
     """Two tests, adjusted together: is the population better, and does the search end better?"""
     last = max(r["generation"] for r in record.rows)
-    where = {"generation": last}
-    ended = paired(record, "accuracy", where | {"start": "prior"}, where | {"start": "random"})
-    d = paired_difference(ended, 0 * ended)
-    scored = paired(record, "score", where | {"start": "prior"}, where | {"start": "random"})
-    score = paired_difference(100 * scored, 0 * scored)
+
+    def minus(other: str, generation: int, metric: str = "accuracy"):
+        at = {"generation": generation}
+        return paired(record, metric, at | {"start": "prior"}, at | {"start": other})
+
+    ended, score = minus("random", last), 100 * minus("random", last, "score")
     note = (
-        f"Evolution from the prior minus evolution from uniform random widths, after as many "
-        f"evaluations: {d.text()} points of test accuracy, {score.text()} points of score. "
+        "Evolution from the prior minus evolution from uniform random widths, after as many "
+        f"evaluations: {mean_interval(ended).text()} points of test accuracy, "
+        f"{mean_interval(score).text()} points of score. "
     )
-    if any(r["accuracy"] is None for r in record.rows):  # no benchmark: populations are not trained
-        words = {1: "reproduced", -1: "contradicted", 0: "not reproduced"}
-        verdict = words[int(d.low > 0) - int(d.high < 0)]
+    if any(r["accuracy"] is None for r in record.rows):  # no benchmark
+        verdict = better(mean_interval(ended))
         note += "The accuracy of the populations is not known: their widths are not trained."
     else:
-        first = {"generation": 0}
-        drawn = [
-            paired(record, "accuracy", first | {"start": "prior"}, first | {"start": other})
-            for other in ("random", "random, widened")
-        ]
-        population, widened = (paired_difference(v, 0 * v) for v in drawn)
-        wide = paired(
-            record, "accuracy", where | {"start": "prior"}, where | {"start": "default of evolve"}
-        )
-        p = holm([_p(v) for v in (drawn[0], ended)])
-        sure = [
-            int(np.sign(v.mean())) if q < 0.05 else 0
-            for v, q in zip((drawn[0], ended), p, strict=True)
-        ]
+        drawn, widened = minus("random", 0), minus("random, widened", 0)
+        sure = signs([drawn, ended])
         verdict = "contradicted" if -1 in sure else "not reproduced"
-        if sure == [1, 1]:
-            verdict = "reproduced"
-        elif sure == [1, 0]:
-            verdict = "trend only"
+        verdict = {(1, 1): "reproduced", (1, 0): "trend only"}.get(tuple(sure), verdict)
         note += (
-            f"The populations themselves: {population.text()} points against uniform random, "
-            f"{widened.text()} against random widths that are widened until they use the budget "
-            f"up. Where the evolution ends, against its default start: "
-            f"{paired_difference(wide, 0 * wide).text()} points."
+            f"The populations themselves: {mean_interval(drawn).text()} points against uniform "
+            f"random, {mean_interval(widened).text()} against random widths that are widened "
+            "until the budget is used up. Where the evolution ends, against its default start: "
+            f"{mean_interval(minus('default of evolve', last)).text()} points."
         )
     return [
         Finding(
@@ -259,19 +239,12 @@ def _findings(record: Record) -> list[Finding]:
             place="Figs. 4 and 10",
             what="evolution from the prior minus from random widths, at equal evaluations",
             paper="the prior's population is better than a random one, and so is where it leads",
-            ours=d,
+            ours=mean_interval(ended),
             verdict=verdict,
             note=note,
             profile=record.profile,
         )
     ]
-
-
-def _p(values: np.ndarray) -> float:
-    """Of "the mean is 0", two-sided; 1 where values do not tell."""
-    if len(values) < 2 or np.ptp(values) == 0:
-        return 1.0
-    return float(ttest_1samp(values, 0).pvalue)
 
 
 PRIOR_SAMPLING = Experiment(
