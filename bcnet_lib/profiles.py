@@ -116,8 +116,11 @@ PROFILES = {
     "components": _ON_BENCH | _LARGE,
     "iterative_updates": _ON_BENCH | _LARGE,
     "prior_sampling": _ON_BENCH | _LARGE,
-    "group_number": _with(_ON_DIGITS | _LARGE, (4, 10), (4, 6, 10, 15, 20, 30)),
-    "base_width": _with(_ON_DIGITS, (1, 3), (1, 2, 3, 4, 5))
+    # 30 channels: K = 4 and 20 do not divide them
+    "group_number": _with(_ON_DIGITS, (4, 10, 30), (4, 6, 10, 20, 30))
+    | _with(_LARGE, (), (4, 6, 10, 15, 20, 30)),
+    # half of K everywhere takes more than a quarter of the MACs
+    "base_width": _with(_ON_DIGITS, (1, 2, 5), (1, 2, 3, 5), budget=0.35)
     | _with(_LARGE, (), (1, 2, 4, 6, 8, 10)),
     "fairness_in_time": _ON_BENCH | _LARGE,
     "bn_statistics": _with(_ON_BENCH | _LARGE, (64, 256), (64, 128, 256, 512, 1024, 2048)),

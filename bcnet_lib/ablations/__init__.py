@@ -3,12 +3,17 @@
 ``python -m bcnet_lib.ablations --profile digits --jobs 2`` computes them.
 """
 
+from .base_width import BASE_WIDTH
 from .components import COMPONENTS
 from .experiment import Experiment, ExperimentError, run
+from .group_number import GROUP_NUMBER
 from .iterative_updates import ITERATIVE_UPDATES
 from .prior_sampling import PRIOR_SAMPLING
 from .ranking import RANKING
 
 __all__ = ["EXPERIMENTS", "Experiment", "ExperimentError", "run"]
 
-EXPERIMENTS = {e.name: e for e in (RANKING, COMPONENTS, ITERATIVE_UPDATES, PRIOR_SAMPLING)}
+EXPERIMENTS = {
+    e.name: e
+    for e in (RANKING, COMPONENTS, ITERATIVE_UPDATES, PRIOR_SAMPLING, GROUP_NUMBER, BASE_WIDTH)
+}
