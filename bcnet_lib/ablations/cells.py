@@ -22,7 +22,10 @@ from ..files import write_whole
 from ..progress import bar as progress_bar
 from ..results import library_hash
 
-__all__ = ["Cell", "CellError", "Outcome", "Where", "compute", "finish"]
+__all__ = ["CODE", "Cell", "CellError", "Outcome", "Where", "compute", "finish"]
+
+CODE = library_hash()
+"""Of the library that this process runs, even if its files are edited meanwhile."""
 
 
 class CellError(DataError):
@@ -160,7 +163,7 @@ def finish(cell: Cell, where: Where) -> dict | None:
     if result is None:
         return None
     seconds = round(clock() - began, 3)
-    body = {"identity": cell.identity, "seconds": seconds, "library": library_hash()}
+    body = {"identity": cell.identity, "seconds": seconds, "library": CODE}
     body["result"] = result
     write_whole(path, json.dumps(body, allow_nan=False).encode())
     return body
