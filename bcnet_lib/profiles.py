@@ -103,6 +103,8 @@ RANKING = {
 _ON_BENCH = {"smoke": replace(_BENCH, **_BRIEF), "digits": replace(_BENCH, seeds=10)}
 _ON_DIGITS = {"smoke": replace(_DIGITS, **_BRIEF), "digits": _DIGITS}
 _LARGE = {"cifar10": _CIFAR, "paper": _PAPER}
+_RANKED = {"smoke": RANKING["smoke"], "digits": replace(_BENCH, seeds=8)}  # supernets are shared
+_SIZES = (64, 128, 256, 512, 1024, 2048)
 
 
 def _with(profiles, smoke: tuple, values: tuple, **changes) -> dict[str, Profile]:
@@ -122,8 +124,15 @@ PROFILES = {
     # half of K everywhere takes more than a quarter of the MACs
     "base_width": _with(_ON_DIGITS, (1, 2, 5), (1, 2, 3, 5), budget=0.35)
     | _with(_LARGE, (), (1, 2, 4, 6, 8, 10)),
-    "fairness_in_time": _ON_BENCH | _LARGE,
-    "bn_statistics": _with(_ON_BENCH | _LARGE, (64, 256), (64, 128, 256, 512, 1024, 2048)),
+    "fairness_in_time": {  # looks at supernets in training, which needs no long one
+        "smoke": _ON_BENCH["smoke"],
+        "digits": replace(_BENCH, passes=720, steps=180, seeds=8),
+        "cifar10": replace(_CIFAR, passes=2100, steps=525),
+        "paper": _PAPER,
+    },
+    # of 395 images to score on, 384 make whole batches of every size
+    "bn_statistics": _with(_RANKED, (16, 384), (16, 32, 64, 128, 384, 1024, 2048))
+    | _with({"cifar10": RANKING["cifar10"], "paper": _PAPER}, (), _SIZES),
 }
 
 

@@ -6,6 +6,7 @@
 from .base_width import BASE_WIDTH
 from .components import COMPONENTS
 from .experiment import Experiment, ExperimentError, run
+from .fairness_in_time import FAIRNESS_IN_TIME
 from .group_number import GROUP_NUMBER
 from .iterative_updates import ITERATIVE_UPDATES
 from .prior_sampling import PRIOR_SAMPLING
@@ -16,4 +17,5 @@ __all__ = ["EXPERIMENTS", "Experiment", "ExperimentError", "run"]
 EXPERIMENTS = {
     e.name: e
     for e in (RANKING, COMPONENTS, ITERATIVE_UPDATES, PRIOR_SAMPLING, GROUP_NUMBER, BASE_WIDTH)
+    + (FAIRNESS_IN_TIME,)
 }
