@@ -7,7 +7,15 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-__all__ = ["Interval", "headline", "holm", "mean_interval", "paired_difference"]
+__all__ = [
+    "Interval",
+    "detectable",
+    "headline",
+    "holm",
+    "mean_interval",
+    "paired_difference",
+    "seeds_needed",
+]
 
 
 class Interval(NamedTuple):
@@ -106,3 +114,43 @@ def holm(p: Sequence[float]) -> np.ndarray:
     out = np.empty(len(p))
     out[order] = np.minimum(steps, 1)
     return out
+
+
+def detectable(values: Sequence[float], power: float = 0.8, n: int | None = None) -> float:
+    r"""Smallest true mean that a two-sided t-test at 5 % finds with the given power.
+
+    .. math:: (t_{0.975,\, n - 1} + t_{\mathrm{power},\, n - 1})\; s / \sqrt n
+
+    Args:
+        values: (paired differences, say), at least two; their sample standard deviation is s.
+        power: chance of finding it, between 0 and 1.
+        n: seeds of the test; None: as many as there are values.
+    Raises:
+        ValueError: for fewer than two values or seeds, or a power outside 0..1.
+    """
+    x = _finite(values, "values")
+    n = x.size if n is None else n
+    if x.size < 2 or n < 2:
+        raise ValueError(f"spread needs at least two values and seeds, got {x.size} and {n}")
+    if not 0 < power < 1:
+        raise ValueError(f"power must lie between 0 and 1, got {power}")
+    t = stats.t.ppf(0.975, n - 1) + stats.t.ppf(power, n - 1)
+    return float(t * x.std(ddof=1) / math.sqrt(n))
+
+
+def seeds_needed(values: Sequence[float], power: float = 0.8, most: int = 10_000) -> int | None:
+    """Seeds with which a mean like that of ``values`` would be found; None: more than ``most``.
+
+    A guess from a few seeds: both their mean and their spread are uncertain.
+    """
+    effect = abs(float(_finite(values, "values").mean()))
+    low, high = 1, most  # too few, and enough
+    if detectable(values, power, most) > effect:
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        if detectable(values, power, middle) <= effect:
+            high = middle
+        else:
+            low = middle
+    return high

@@ -19,8 +19,8 @@ from ..results import Record
 from . import searches, supernets
 from .cells import Cell, Where
 from .experiment import Experiment
-from .findings import Finding, better
-from .sweeps import above, found_row, space_row, supernet_row
+from .findings import Finding, better, signs
+from .sweeps import found_row, space_row, supernet_row
 
 __all__ = ["BASE_WIDTH", "METHODS"]
 
@@ -91,22 +91,19 @@ def _moderate(record: Record, bases: list[int]) -> Finding:
     middle, largest = bases[1:-1], bases[-1]
     at = _at(record, "BCv2", middle)
     helps, loses = at - _at(record, "BCv2", [1]), at - _at(record, "BCv2", [largest])
-    yes_helps, yes_loses = above([helps, loses])
-    hurts = above([-helps])[0]
+    gain, cost = signs([helps, loses])
     said = f"l_s = {', '.join(map(str, middle))}"
-    gains = above([-loses])[0]
     note = (
-        f"BCv2 with {said} is {_word(yes_helps, hurts)} BCv2 with none, and "
-        f"{_word(yes_loses, gains)} BCv2 with l_s = {largest} of {record.parameters['K']} "
-        f"({mean_interval(loses)} points). One-sided paired t-tests, adjusted by Holm; both parts "
-        "must hold."
+        f"BCv2 with {said} is {_WORDS[gain]} BCv2 with none, and {_WORDS[cost]} BCv2 with l_s = "
+        f"{largest} of {record.parameters['K']} ({mean_interval(loses)} points). Paired t-tests, "
+        "adjusted by Holm; both parts must hold."
     )
-    if yes_helps and yes_loses:
-        verdict = "reproduced"
-    elif hurts:
+    if gain < 0:
         verdict = "contradicted"
+    elif gain > 0 and cost > 0:
+        verdict = "reproduced"
     else:
-        verdict = "trend only" if yes_helps or yes_loses else "not reproduced"
+        verdict = "trend only" if gain > 0 or cost > 0 else "not reproduced"
     return Finding(
         claim="base-width",
         place="Figs. 7a, 7b",
@@ -119,8 +116,7 @@ def _moderate(record: Record, bases: list[int]) -> Finding:
     )
 
 
-def _word(yes: bool, no: bool) -> str:
-    return "better than" if yes else "worse than" if no else "not to be told from"
+_WORDS = {1: "better than", 0: "not to be told from", -1: "worse than"}
 
 
 def _bcv2(record: Record, bases: list[int]) -> Finding:
