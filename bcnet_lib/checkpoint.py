@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from . import distributed
 from .files import write_whole
 
 __all__ = [
@@ -36,7 +37,12 @@ class CheckpointError(RuntimeError):
 
 
 def write(path: str | Path, content: bytes) -> None:
-    """Replace the file at path by content in one step, so that a kill leaves the old or the new."""
+    """Replace the file at path by content in one step, so that a kill leaves the old or the new.
+
+    Of several processes the first one does.
+    """
+    if not distributed.is_first():
+        return
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256(content).hexdigest().encode()

@@ -1,5 +1,7 @@
 """Data sets as tensors that stay on one device, and batches that any step can be asked for.
 
+ImageNet is too large for that: ``imagenet`` has splits that read their images from files.
+
 ``load`` gives a training, a search-validation and a test split; the search scores widths on images
 held out of the *training* set, so that the test set is looked at once, at the end. The order of
 the batches depends on (seed, epoch) alone and their augmentation on (seed, epoch, step), so that a
@@ -7,7 +9,6 @@ run can stop anywhere and go on as if it had not.
 """
 
 import hashlib
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,22 +20,17 @@ from torch import Tensor
 
 from . import cifar10
 from .augment import shift_and_flip
+from .batches import Batched, mix
 from .cifar10 import DataError
 from .files import data_root
 
 __all__ = ["Data", "DataError", "Split", "load", "mix"]
 
-NAMES = ("digits", "fake", "cifar10")
-
-
-def mix(*numbers: int) -> int:
-    """A 63-bit seed from several non-negative integers, e.g. (seed, epoch, step)."""
-    words = [len(numbers), *map(int, numbers)]  # the length, since trailing zeros do not count
-    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]) >> 1
+NAMES = ("digits", "fake", "cifar10", "imagenet")
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
+class Split(Batched):
     """Images and labels on one device, ready to be batched.
 
     Raises:
@@ -87,6 +83,21 @@ class Split:
     def device(self) -> torch.device:
         return self.x.device
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        return tuple(self.x.shape[1:])
+
+    def digest(self) -> str:
+        """SHA-256 of the positions in the source and of the labels."""
+        index = np.arange(len(self)) if self.index is None else self.index
+        bytes_ = np.asarray(index, dtype="<i8").tobytes()
+        return hashlib.sha256(bytes_ + self.y.cpu().numpy().astype("<i8").tobytes()).hexdigest()
+
+    def contents(self) -> tuple[Tensor | None, ...]:
+        """What tells its images from others."""
+        return self.x, self.mean, self.std
+
     def to(self, device) -> "Split":
         """The same split with its tensors on another device."""
         names = ("x", "y", "mean", "std", "fill")
@@ -101,61 +112,11 @@ class Split:
         """
         return self._normalise(self.x[index]), self.y[index]
 
-    def steps(self, batch_size: int, *, drop_last: bool = False) -> int:
-        """Number of batches in an epoch.
+    def pieces(self, slices) -> Iterator[tuple[Tensor, Tensor]]:
+        """``take`` of several slices, one after another."""
+        return (self.take(s) for s in slices)
 
-        Raises:
-            DataError: if the batch size is no positive integer, or leaves no batch at all.
-        """
-        whole = isinstance(batch_size, (int, np.integer)) and not isinstance(batch_size, bool)
-        if not whole or batch_size < 1:
-            raise DataError(f"batch size must be a positive integer, got {batch_size!r}")
-        if drop_last and batch_size > len(self):
-            raise DataError(
-                f"batch size {batch_size} leaves no full batch in split '{self.name}' of "
-                f"{len(self)} images: use a batch size of at most {len(self)}"
-            )
-        return len(self) // batch_size if drop_last else math.ceil(len(self) / batch_size)
-
-    def batches(
-        self,
-        batch_size: int,
-        *,
-        seed: int = 0,
-        epoch: int = 0,
-        augment: bool = False,
-        drop_last: bool = False,
-        shuffle: bool = True,
-        start: int = 0,
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch of batches, from batch ``start`` on.
-
-        Args:
-            batch_size: images a batch; the last one is smaller unless ``drop_last``.
-            seed, epoch: decide the order (the same on every device).
-            augment: shift by up to ``self.pad`` pixels and mirror if ``self.flip``, each image by
-                its own draw from (seed, epoch, step), on the split's device.
-            shuffle: False keeps the split's order.
-            start: first batch to give; the earlier ones are skipped without being made.
-        Returns:
-            iterator over x (B, C, H, W) float32 and y (B,) int64.
-        Raises:
-            DataError: for a wrong batch size or start.
-        """
-        steps = self.steps(batch_size, drop_last=drop_last)
-        if not 0 <= start <= steps:
-            raise DataError(
-                f"start={start} is outside 0..{steps}: split '{self.name}' has {steps} batches "
-                f"of {batch_size}"
-            )
-        return self._iterate(batch_size, seed, epoch, augment, shuffle, range(start, steps))
-
-    def _iterate(self, batch_size, seed, epoch, augment, shuffle, steps):
-        order = torch.arange(len(self))
-        if shuffle:  # drawn on the CPU, so that every device sees the same order
-            order = torch.randperm(
-                len(self), generator=torch.Generator().manual_seed(mix(seed, epoch))
-            )
+    def _iterate(self, order, batch_size, steps, seed, epoch, augment, share):
         order = order.to(self.device)
         for step in steps:
             rows = order[step * batch_size : (step + 1) * batch_size]  # (B,)
@@ -163,7 +124,8 @@ class Split:
             if augment and (self.pad or self.flip):
                 generator = torch.Generator().manual_seed(mix(seed, epoch, step))
                 x = shift_and_flip(x, self.pad, self.flip, self.fill, generator)
-            yield self._normalise(x), self.y[rows]
+            own = slice(share[0], None, share[1])
+            yield self._normalise(x[own]), self.y[rows[own]]
 
     def _normalise(self, x: Tensor) -> Tensor:
         return x if self.mean is None else (x.float() - self.mean) / self.std
@@ -193,7 +155,7 @@ class Data:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of one image."""
-        return tuple(self.train.x.shape[1:])
+        return self.train.shape
 
     def to(self, device) -> "Data":
         """The same data with its tensors on another device."""
@@ -203,15 +165,12 @@ class Data:
     def describe(self) -> dict:
         """What a run record keeps: sizes, statistics, and a SHA-256 of each split's images.
 
-        The digest is of the positions in the source and of the labels.
+        The digest is of the positions in the source (or the names of files) and of the labels.
         """
         splits = {}
         for name in ("train", "val", "test"):
             split = getattr(self, name)
-            index = np.arange(len(split)) if split.index is None else split.index
-            bytes_ = np.asarray(index, dtype="<i8").tobytes()
-            bytes_ += split.y.cpu().numpy().astype("<i8").tobytes()
-            splits[name] = {"size": len(split), "sha256": hashlib.sha256(bytes_).hexdigest()}
+            splits[name] = {"size": len(split), "sha256": split.digest()}
         return {
             "name": self.name,
             "seed": self.seed,
@@ -244,19 +203,20 @@ def load(
     """Load a data set and split it, every class in the same proportion.
 
     Args:
-        name: ``digits`` (8x8, in scikit-learn), ``cifar10``, or ``fake`` (made from the seed).
+        name: ``digits`` (8x8, in scikit-learn), ``cifar10``, ``imagenet`` (at 224 pixels; at 64:
+            ``imagenet-64``), or ``fake`` (made from the seed).
         root: folder of the files; default ``$BCNET_DATA``, else ``~/.cache/bcnet``.
         seed: decides the splits (and the images of ``fake``).
         val: share of the training images held out for the search, between 0 and 1.
         test: share of all images for the test, default 0.25; ``cifar10`` keeps its official test
-            set and takes none.
+            set and takes none, nor does ``imagenet``, whose official validation set it is.
         size: keep only so many images in all (``fake``: make so many, default 1,024).
         shape, classes, noise: of ``fake``: (C, H, W), number of classes, and standard deviation of
             the noise on each class's pattern, whose own is about 1.
         download: fetch ``cifar10`` if it is not there.
     Returns:
         Data on the CPU: float32 images normalised with training statistics (``cifar10`` stays
-        uint8 and is normalised batch by batch).
+        uint8 and is normalised batch by batch; ``imagenet`` is read as it is needed).
     Raises:
         DataError: for an unknown name, missing or damaged files, or a split that would be empty.
     """
@@ -264,9 +224,13 @@ def load(
         x, y, official = *_digits(), 0
     elif name == "fake":
         x, y, official = *_fake(1024 if size is None else size, shape, classes, noise, seed), 0
-    elif name == "cifar10":
+    elif name == "cifar10" or name.partition("-")[0] == "imagenet":
         if test is not None:
-            raise DataError(f"'cifar10' has its own test set; leave out test={test}")
+            raise DataError(f"'{name}' has its own test set; leave out test={test}")
+        if name != "cifar10":
+            from . import imagenet
+
+            return imagenet.load(name, data_root(root), seed=seed, val=val, size=size)
         x, y, official = *cifar10.read(data_root(root), download), 10_000
     else:
         known = ", ".join(f"'{n}'" for n in NAMES)
@@ -276,7 +240,7 @@ def load(
         if not 0 < share < 1:
             raise DataError(f"{what}={share} must be a share between 0 and 1")
 
-    parts = _indices(y, official, val, test, size, np.random.default_rng(mix(seed)))
+    parts = indices(y, official, val, test, size, np.random.default_rng(mix(seed)))
     mean, std = _statistics(x, parts["train"])  # (C, 1, 1) each, on the scale of x
     scale = 255.0 if x.dtype == np.uint8 else 1.0
     splits = {}
@@ -328,7 +292,7 @@ def _fake(size, shape, classes, noise, seed) -> tuple[np.ndarray, np.ndarray]:
     return patterns[y] + noise * rng.standard_normal((size, *shape)), y
 
 
-def _indices(y, official, val, test, size, rng) -> dict[str, np.ndarray]:
+def indices(y, official, val, test, size, rng) -> dict[str, np.ndarray]:
     """Positions of train, val and test, each in random order (batch statistics need mixed classes).
 
     ``official``: so many images at the end are the test set; 0: hold out a share of ``test``.

@@ -10,6 +10,9 @@ that no small rest spoils the statistics, always the same ones, so that scores r
 Many widths share the activations of their common prefix (``prefix.py``): batch by batch and path by
 path, in lexicographic order, every width is computed from the first layer that differs from the
 width before. The scores are those of one width after another, bit for bit on a CPU.
+
+Under ``torchrun`` every process takes some of the batches, and what they have right is added up:
+accuracies are those of one process, exactly (mean losses up to rounding).
 """
 
 import math
@@ -19,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import distributed
 from .data import Split
 from .prefix import SharedPrefix, order
 from .progress import bar as progress_bar
@@ -95,12 +99,13 @@ def evaluate_many(
 
 def _one_by_one(net, C, paths, batches, metric, progress) -> np.ndarray:
     """Means of every width (rows) and path (columns), each by a forward pass of its own."""
-    out = np.empty((len(C), len(paths)))
+    out, device = np.empty((len(C), len(paths))), _device(net)
     for i, c in enumerate(progress_bar(C, desc="evaluate", show=progress)):
         for j, path in enumerate(paths):
             total = _Sum(metric)
             for x, y in batches:  # (B, C, H, W), (B,)
                 total.add(net(x, c, path=path), y)
+            _add_up([total], device)
             out[i, j] = total.mean(len(batches.split), _named(c, path))
     return out
 
@@ -118,6 +123,7 @@ def _prefix_by_prefix(net, C, paths, batches, metric, progress) -> np.ndarray:
                     bar.update()
             if torch.stack([s.bad for row in sums for s in row]).any():
                 break  # some mean below raises, and names its width
+    _add_up([s for row in sums for s in row], _device(net))
     means = [
         [s.mean(len(batches.split), _named(c, path)) for s, path in zip(row, paths, strict=True)]
         for row, c in zip(sums, C, strict=True)
@@ -141,10 +147,11 @@ def accuracy(model, split: Split, *, batch_size: int = 2048) -> float:
     Raises:
         ValueError: if an output is not finite.
     """
-    total = _Sum("accuracy")
+    total, device = _Sum("accuracy"), _device(model)
     with _mode(model, training=False), torch.no_grad():
-        for x, y in _batches(split.to(_device(model)), batch_size):
+        for x, y in _batches(split.to(device), batch_size):
             total.add(model(x), y)
+    _add_up([total], device)
     return total.mean(len(split), type(model).__name__)
 
 
@@ -164,7 +171,8 @@ def _paths(net, paths) -> list[int]:
 
 
 class _Batches:
-    """Equal consecutive batches of a split, in its own order."""
+    """Equal consecutive batches of a split, in its own order; of several processes, those of this
+    one."""
 
     def __init__(self, split: Split, batch_size: int):
         n = math.ceil(len(split) / min(batch_size, len(split)))
@@ -173,7 +181,8 @@ class _Batches:
         self.slices = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
 
     def __iter__(self):
-        return (self.split.take(s) for s in self.slices)
+        first, every = distributed.place()
+        return iter(self.split.pieces(self.slices[first::every]))
 
     def __len__(self) -> int:
         return len(self.slices)
@@ -217,6 +226,16 @@ class _Sum:
                 "infinite values; train again with a lower learning rate"
             )
         return float(self.total) / images
+
+
+def _add_up(sums: list[_Sum], device: torch.device) -> None:
+    """Give every process the sums over the batches of all."""
+    if distributed.processes() == 1 or not sums:
+        return
+    own = [torch.as_tensor(v, device=device).double() for s in sums for v in (s.total, s.bad)]
+    table = distributed.total(torch.stack(own)).view(-1, 2)  # (sums, 2)
+    for s, (whole, bad) in zip(sums, table, strict=True):
+        s.total, s.bad = whole, bad
 
 
 def _autocast(device: torch.device, amp: bool):

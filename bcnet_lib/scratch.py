@@ -4,7 +4,8 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,12 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import distributed
+from .checkpoint import load_weights, read_state, same_settings, settings_of, write_state
 from .data import Data, mix
 from .evaluate import accuracy
 from .progress import bar as progress_bar
 from .recipe import Recipe, TrainingError
 
-__all__ = ["Trained", "seeded", "train_from_scratch"]
+__all__ = ["Trained", "seeded", "train_from_scratch", "train_in_parts"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,18 +108,19 @@ def train_from_scratch(
         raise ValueError(f"epochs={epochs} go on from an earlier part: give its optimizer")
     optimizer = recipe.optimizer(model.parameters()) if optimizer is None else optimizer
     model.train()
-    history, step = [], epochs.start * per_epoch
+    history, step, rank = [], epochs.start * per_epoch, distributed.place()[0]
     bar = progress_bar(total=total, initial=step, desc="from scratch", show=progress)
     with bar, seeded(device) as seed_with:
         for epoch in epochs:
             losses, right = [], []
             options = {"seed": seed, "epoch": epoch, "augment": recipe.augment, "drop_last": True}
+            options["share"] = distributed.place()
             batches = data.train.batches(recipe.batch_size, **options)
             for _, (x, y) in zip(range(total - step), batches, strict=False):
                 lr = recipe.lr_at(step, per_epoch)
                 for group in optimizer.param_groups:
                     group["lr"] = lr
-                seed_with(mix(seed, step, 0, 1))  # for dropout
+                seed_with(mix(seed, step, rank, 1))  # for dropout
                 with torch.autocast(device.type, torch.bfloat16, enabled=recipe.amp):
                     logits = model(x)  # (B, classes)
                     loss = F.cross_entropy(logits, y, label_smoothing=recipe.label_smoothing)
@@ -127,13 +131,15 @@ def train_from_scratch(
                         loss = loss + penalty(model)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
+                share = len(y) / recipe.batch_size
+                distributed.average_gradients(model.parameters(), share)
                 optimizer.step()
                 losses.append(loss.detach())
                 right.append((logits.detach().argmax(1) == y).float().mean())
                 step += 1
                 bar.update()
             # one look an epoch, so that the device is not waited for at every step
-            values = torch.stack(losses).tolist()
+            values = distributed.mean(torch.stack(losses), share).tolist()
             if bad := [i for i, v in enumerate(values) if not math.isfinite(v)]:
                 raise TrainingError(
                     f"the loss of {type(model).__name__} is {values[bad[0]]} at step "
@@ -141,7 +147,7 @@ def train_from_scratch(
                     f"{recipe.lr_at(step - len(values) + bad[0], per_epoch):.4g}: lower lr="
                     f"{recipe.lr}, warm up longer, or look for NaN in the images"
                 )
-            correct = float(torch.stack(right).mean())
+            correct = float(distributed.mean(torch.stack(right), share).mean())
             row = {
                 "epoch": epoch + 1,
                 "lr": lr,
@@ -149,6 +155,7 @@ def train_from_scratch(
                 "accuracy": correct,
             }
             history.append(row)
+    distributed.average_statistics(model)
     model.eval()
     return Trained(
         model=model,
@@ -157,6 +164,58 @@ def train_from_scratch(
         history=pd.DataFrame(history),
         passes=step - epochs.start * per_epoch,
     )
+
+
+def train_in_parts(
+    model: nn.Module,
+    data: Data,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    checkpoint: str | Path,
+    over: Callable[[], bool] | None = None,
+    progress: bool = False,
+) -> Trained | None:
+    """``train_from_scratch``, epoch by epoch, to the same weights, with its state in a file.
+
+    Args:
+        checkpoint: written after each epoch but the last, and removed after that. If it exists,
+            training goes on from it.
+        over: asked before each epoch whether to stop there.
+        seed, progress: as in ``train_from_scratch``.
+    Returns:
+        None if it was stopped; call it again, with a new network of the same sizes, to go on.
+    Raises:
+        CheckpointError: if ``checkpoint`` is damaged or belongs to other settings (named).
+        TrainingError, DataError: as ``train_from_scratch``.
+    """
+    checkpoint, optimizer = Path(checkpoint), recipe.optimizer(model.parameters())
+    per_epoch = data.train.steps(recipe.batch_size, drop_last=True)
+    last = math.ceil(recipe.steps(per_epoch) / per_epoch)
+    settings = settings_of(data=data, recipe=recipe) | {"seed": seed}
+    settings["processes"] = distributed.processes()
+    begin, history, passes = 0, [], 0
+    if checkpoint.exists():
+        state = read_state(checkpoint)
+        same_settings(checkpoint, settings, state["settings"])
+        load_weights(checkpoint, model, state["net"])
+        optimizer.load_state_dict(state["optimizer"])
+        begin, history, passes = state["epoch"], state["history"], state["passes"]
+    distributed.wait()  # nobody writes it before all have read it
+    for epoch in range(begin, last):
+        if over is not None and over():
+            return None
+        options = {"epochs": range(epoch, epoch + 1), "optimizer": optimizer, "progress": progress}
+        options["eval_test"] = epoch + 1 == last
+        trained = train_from_scratch(model, data, recipe, seed=seed, **options)
+        history, passes = history + trained.history.to_dict("records"), passes + trained.passes
+        if epoch + 1 < last:
+            state = {"net": model.state_dict(), "optimizer": optimizer.state_dict()}
+            about = {"epoch": epoch + 1, "history": history, "passes": passes}
+            write_state(checkpoint, state | about | {"settings": settings})
+    if distributed.is_first():
+        checkpoint.unlink(missing_ok=True)
+    return replace(trained, history=pd.DataFrame(history), passes=passes)
 
 
 @torch.no_grad()

@@ -5,7 +5,8 @@ complement), Eq. 22 (one path a batch, in turn). Sandwich rule and in-place dist
 Huang, Universally Slimmable Networks, arXiv 1903.05134.
 
 Losses of several paths are back-propagated one after another, so that the activations of only one
-path are alive at a time; gradients add up before the one optimiser step.
+path are alive at a time; gradients add up before the one optimiser step. Under ``torchrun`` every
+process takes its share of each batch (``distributed.py``).
 """
 
 import json
@@ -19,6 +20,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
+from . import distributed
 from .checkpoint import (
     CheckpointError,
     check_every,
@@ -160,6 +162,8 @@ class SupernetTrainer:
         self._seen: list[tuple[int, np.ndarray, int, float]] = []
         if checkpoint is not None and Path(checkpoint).exists():
             self._restore()
+        if checkpoint is not None:
+            distributed.wait()  # nobody writes it before all have read it
 
     @property
     def passes(self) -> int:
@@ -192,7 +196,7 @@ class SupernetTrainer:
         Raises:
             TrainingError: if a loss is not finite; the weights are those before that step.
         """
-        stop = self.total_steps
+        rank, stop = distributed.place()[0], self.total_steps
         if max_steps is not None:
             stop = min(stop, self.step + max_steps)
         deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
@@ -202,9 +206,10 @@ class SupernetTrainer:
         )
         with bar, seeded(self.device) as seed:
             for x, y in self._batches():
-                if self.step >= stop or time.monotonic() >= deadline:
+                over = minutes is not None and distributed.first(time.monotonic() >= deadline)
+                if self.step >= stop or over:
                     break
-                seed(mix(self.seed, self.step, 0, 1))  # for dropout: checkpoints need not hold it
+                seed(mix(self.seed, self.step, rank, 1))  # for dropout: not in checkpoints
                 losses = self._train_step(x, y)
                 bar.update()
                 bar.set_postfix(loss=f"{np.mean(losses):.3f}", refresh=False)
@@ -225,6 +230,7 @@ class SupernetTrainer:
                 start=start,
                 augment=self.recipe.augment,
                 drop_last=True,
+                share=distributed.place(),
             )
             epoch, start = epoch + 1, 0
 
@@ -270,7 +276,9 @@ class SupernetTrainer:
         losses = torch.stack(losses)  # (len(turns),)
         if self.at_once:
             losses.mean().backward()
-        values = losses.tolist()
+        share = len(y) / self.recipe.batch_size
+        distributed.average_gradients(self.net.parameters(), share)
+        values = distributed.mean(losses.detach(), share).tolist()
         for (c, path), value in zip(turns, values, strict=True):
             if not math.isfinite(value):
                 self.optimizer.zero_grad(set_to_none=True)
@@ -294,8 +302,10 @@ class SupernetTrainer:
     def _settings(self) -> dict:
         named = getattr(self.sample, "__qualname__", type(self.sample).__name__)
         sandwich = {"random_widths": self.random_widths, "distill": self.distill}
+        processes = distributed.processes()  # BatchNorm sees a share of the batch
         return {
             **(sandwich if self.update == "sandwich" else {}),
+            **({"processes": processes} if processes > 1 else {}),
             **settings_of(space=self.net.space, data=self.data, recipe=self.recipe),
             "update": self.update,
             "complement": self.complement,

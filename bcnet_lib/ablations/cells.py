@@ -3,6 +3,9 @@
 A run that is stopped, killed or fails in one cell loses nothing of the others: the next run takes
 their files and goes on. What a cell computes depends on its settings and key alone, never on where
 and beside which others it runs.
+
+Under ``torchrun`` all processes compute each cell together, one cell after another
+(``bcnet_lib.distributed``), and the first of them reads and writes the files of cells.
 """
 
 import hashlib
@@ -17,6 +20,7 @@ from pathlib import Path
 import torch
 from joblib import Parallel, delayed
 
+from .. import distributed
 from ..cifar10 import DataError
 from ..files import write_whole
 from ..progress import bar as progress_bar
@@ -46,8 +50,10 @@ class Where:
     """Stop cleanly at this time (``time.time()``); None: run to the end."""
 
     def left(self) -> float | None:
-        """Minutes left, never below 0; None: as many as it takes."""
-        return None if self.until is None else max(0.0, self.until - time.time()) / 60
+        """Minutes left, never below 0, by the first process's clock; None: as it takes."""
+        if self.until is None:
+            return None
+        return distributed.first(max(0.0, self.until - time.time()) / 60)
 
     @property
     def over(self) -> bool:
@@ -97,6 +103,9 @@ class Cell:
         Raises:
             CellError: if the file is no such file.
         """
+        return distributed.call_first(lambda: self._load(folder))
+
+    def _load(self, folder: str | Path) -> dict | None:
         path = self.path(folder)
         if not path.exists():
             return None
@@ -127,6 +136,9 @@ def compute(
 ) -> Outcome:
     """Compute every cell that has no file yet, side by side; one that fails stops no other.
 
+    Under ``torchrun`` they are computed one after another, by all processes together, and one that
+    fails ends the run.
+
     Args:
         cells: equal ones are computed once.
         jobs: processes, through joblib: inside ``joblib.parallel_config(backend="dask")`` or
@@ -135,11 +147,17 @@ def compute(
         progress: show a progress bar.
     Raises:
         CellError: if the file of a cell is none of its.
+        ValueError: for several jobs under torchrun.
     """
     cells = list(dict.fromkeys(cells))
     todo = [cell for cell in cells if cell.load(where.folder) is None]
-    parallel = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
-    answers = parallel(delayed(_work)(cell, where) for cell in todo)
+    if distributed.processes() > 1:
+        if jobs != 1:
+            raise ValueError(f"jobs={jobs}: the processes of torchrun compute a cell together")
+        answers = (_together(cell, where) for cell in todo)
+    else:
+        parallel = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
+        answers = parallel(delayed(_work)(cell, where) for cell in todo)
     failed = {}
     with progress_bar(total=len(cells), initial=len(cells) - len(todo), show=progress) as bar:
         for cell, error in answers:
@@ -164,9 +182,21 @@ def finish(cell: Cell, where: Where) -> dict | None:
         return None
     seconds = round(clock() - began, 3)
     body = {"identity": cell.identity, "seconds": seconds, "library": CODE}
+    if distributed.processes() > 1:
+        body["processes"] = distributed.processes()
     body["result"] = result
-    write_whole(path, json.dumps(body, allow_nan=False).encode())
+    if distributed.is_first():
+        write_whole(path, json.dumps(body, allow_nan=False).encode())
+    distributed.wait()  # the others read the files of finished cells
     return body
+
+
+def _together(cell: Cell, where: Where) -> tuple[Cell, None]:
+    """Finish a cell in all processes of a group; an error ends them, as the others would wait."""
+    if where.device == "cpu":
+        torch.set_num_threads(1)
+    finish(cell, where)
+    return cell, None
 
 
 def _work(cell: Cell, where: Where) -> tuple[Cell, str | None]:

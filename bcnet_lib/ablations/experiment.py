@@ -70,6 +70,8 @@ class Experiment:
             "core_seconds": round(sum(body["seconds"] for body in done.values())),
             "libraries": sorted({body["library"] for body in done.values()}),
         }
+        if processes := sorted({body.get("processes", 1) for body in done.values()} - {1}):
+            parameters["processes"] = processes  # under torchrun; BatchNorm saw parts of a batch
         return Record.new(
             self.headline(rows),
             rows,

@@ -6,6 +6,7 @@ On a benchmark the accuracy of a width is looked up; elsewhere its network is tr
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from ..digits_bench import DigitsSetting
 from ..models import digits_cnn, mobilenet_v2_cifar, vgg19_cifar
 from ..profiles import Profile
 from ..recipe import Recipe
-from ..scratch import train_from_scratch
+from ..scratch import train_from_scratch, train_in_parts
 from ..space import WidthSpace
 from ..supernet import Supernet
 
@@ -115,14 +116,25 @@ class Problem:
         """Of a supernet that is trained for so many optimiser steps."""
         return self.recipe(steps / self.data.train.steps(self.profile.batch_size, drop_last=True))
 
-    def retrain(self, c: Sequence[int], seed: int, device="cpu") -> float:
+    def retrain(
+        self, c: Sequence[int], seed: int, device="cpu", file: Path | None = None, over=None
+    ) -> float | None:
         """Test accuracy in percent of a width, trained from scratch; the test split is not looked
-        at before."""
+        at before.
+
+        Args:
+            file: where the profile asks for checkpoints, one after each epoch. over: stop then if
+                ``over()``, and return None; the next call goes on.
+        """
         recipe = self.recipe(self.profile.retrain_epochs)
         model = self.space.build(self.model(), c, seed=mix(seed, 2)).to(device)
         if self.profile.fast:
             model = model.to(memory_format=torch.channels_last)
-        return 100 * train_from_scratch(model, self.data, recipe, seed=seed).test_accuracy
+        if self.profile.checkpoint_every is None or file is None:
+            return 100 * train_from_scratch(model, self.data, recipe, seed=seed).test_accuracy
+        options = {"seed": seed, "checkpoint": file, "over": over}
+        trained = train_in_parts(model, self.data, recipe, **options)
+        return None if trained is None else 100 * trained.test_accuracy
 
 
 @lru_cache(maxsize=2)

@@ -142,6 +142,9 @@ def judge(problem: Problem, c, seed: int, where: Where) -> list[float] | None:
     return out
 
 
-def _retrain(settings: Profile, where: Where, file: Path, *, widths, seed: int, k: int) -> dict:
-    problem = problem_of(settings, where.root)
-    return {"accuracy": problem.retrain(widths, mix(seed, 6, k), where.device)}
+def _retrain(
+    settings: Profile, where: Where, file: Path, *, widths, seed: int, k: int
+) -> dict | None:
+    problem, file = problem_of(settings, where.root), file.with_suffix(".training")
+    accuracy = problem.retrain(widths, mix(seed, 6, k), where.device, file, lambda: where.over)
+    return None if accuracy is None else {"accuracy": accuracy}

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from .. import distributed
 from ..checkpoint import load_weights, read_state, write_state
 from ..evaluate import evaluate_many
 from ..fairness import unevenness
@@ -106,8 +107,9 @@ def run(
         warnings.simplefilter("ignore", UserWarning)
         errors = layer_errors(seen, space=problem.space)
     write_state(weights, {"net": net.state_dict()})
-    for path in (training, file.with_suffix(".scores")):
-        path.unlink(missing_ok=True)
+    if distributed.is_first():
+        for path in (training, file.with_suffix(".scores")):
+            path.unlink(missing_ok=True)
     return {
         "passes": trainer.passes,
         "uneven": uneven,

@@ -35,7 +35,7 @@ def score_settings(net, data, split, score) -> dict:
         "score": "evaluate",
         "supernet.principle": repr(net.principle),
         "supernet.weights": digest.hexdigest(),
-        "split.images": _digest(images.x, images.mean, images.std),
+        "split.images": _digest(*images.contents()),
         "split.labels": _digest(images.y),
     }
 
