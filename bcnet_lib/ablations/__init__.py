@@ -4,6 +4,7 @@
 """
 
 from .base_width import BASE_WIDTH
+from .bn_statistics import BN_STATISTICS
 from .components import COMPONENTS
 from .experiment import Experiment, ExperimentError, run
 from .fairness_in_time import FAIRNESS_IN_TIME
@@ -17,5 +18,5 @@ __all__ = ["EXPERIMENTS", "Experiment", "ExperimentError", "run"]
 EXPERIMENTS = {
     e.name: e
     for e in (RANKING, COMPONENTS, ITERATIVE_UPDATES, PRIOR_SAMPLING, GROUP_NUMBER, BASE_WIDTH)
-    + (FAIRNESS_IN_TIME,)
+    + (FAIRNESS_IN_TIME, BN_STATISTICS)
 }
