@@ -102,7 +102,9 @@ RANKING = {
 }
 _ON_BENCH = {"smoke": replace(_BENCH, **_BRIEF), "digits": replace(_BENCH, seeds=10)}
 _ON_DIGITS = {"smoke": replace(_DIGITS, **_BRIEF), "digits": _DIGITS}
-_LARGE = {"cifar10": _CIFAR, "paper": _PAPER}
+# the paper's networks for ImageNet; weight decay and epochs of ResNet-50 are the usual ones
+_RESNET = replace(_PAPER, network="resnet50", weight_decay=1e-4, retrain_epochs=100)
+_LARGE = {"cifar10": _CIFAR, "paper": _PAPER, "paper-resnet50": _RESNET}
 _RANKED = {"smoke": RANKING["smoke"], "digits": replace(_BENCH, seeds=8)}  # supernets are shared
 _SIZES = (64, 128, 256, 512, 1024, 2048)
 
