@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import bcnet_lib
-from bcnet_lib.intervals import holm
+from bcnet_lib.intervals import detectable, holm, seeds_needed
 from bcnet_lib.results import (
     Comparison,
     Interval,
@@ -267,3 +267,24 @@ def test_holm_by_hand():
     np.testing.assert_allclose(holm([0.9, 0.8]), [1, 1])
     with pytest.raises(ValueError, match="between 0 and 1"):
         holm([1.2])
+
+
+@pytest.mark.parametrize("n", [5, 8, 50])
+def test_what_is_detectable_is_found_in_four_of_five_runs(n):
+    values = [0.1, 0.5, 0.3, 0.9]
+    s, t = np.std(values, ddof=1), stats.t.ppf(0.975, n - 1)
+    shift = detectable(values, n=n) / s * np.sqrt(n)  # of the test statistic
+    assert 1 - stats.nct.cdf(t, n - 1, shift) == pytest.approx(0.8, abs=0.03)
+    assert detectable(values) == detectable(values, n=4)
+
+
+def test_seeds_needed_are_the_fewest():
+    values = np.array([0.3, -0.1, 0.2, 0.5, -0.2, 0.1])
+    n = seeds_needed(values)
+    assert detectable(values, n=n) <= values.mean() < detectable(values, n=n - 1)
+    assert seeds_needed(values - values.mean() + 1e-9) is None
+    assert seeds_needed(-values) == n
+    with pytest.raises(ValueError, match="at least two values and seeds, got 1 and 1"):
+        detectable([1.0])
+    with pytest.raises(ValueError, match="power must lie"):
+        detectable(values, power=1)
