@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from .. import distributed
 from ..checkpoint import read_state, write_state
 from ..fairness import channel_uses
 from ..intervals import headline
@@ -145,8 +146,9 @@ def _run(
             _save(file, trainer, seen | {"uses": uses}, sums)
         if trainer.step < ends[-1] and where.over:
             return None
-    for path in (training, *_partials(file)):
-        path.unlink(missing_ok=True)
+    if distributed.is_first():
+        for path in (training, *_partials(file)):
+            path.unlink(missing_ok=True)
     return {"looks": seen["looks"]}
 
 
@@ -173,8 +175,8 @@ def _save(file: Path, trainer, seen: dict, sums) -> None:
     uses = {name: torch.from_numpy(count) for name, count in seen["uses"].items()}
     write_state(path, {"looks": seen["looks"], "uses": uses, "sums": dict(sums)})
     trainer.save(file.with_suffix(".training"))
-    for done in old:
-        if done != path:
+    if distributed.is_first():
+        for done in {*old} - {path}:
             done.unlink(missing_ok=True)
 
 
