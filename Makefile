@@ -48,20 +48,19 @@ notebooks: $(READY) ## run all chapters anew and store their outputs
 figures: $(READY) ## draw the figure of the README
 	$(BIN)/python -m bcnet_lib.plots
 
-# What papermill passes on: PROFILE=smoke|digits|cifar10|…, DEVICE=cuda, JOBS=2, MINUTES=25
+# make ablations PROFILE=digits ONLY="components base_width" JOBS=2 MINUTES=25 DEVICE=cuda
+# BACKEND=dask SCHEDULER=tcp://host:8786 sends the work to a cluster.
 PROFILE ?= smoke
-DEVICE ?= cpu
+ONLY ?=
 JOBS ?= 1
-ablations: $(READY) ## run the experiments anew: make ablations PROFILE=digits JOBS=2
-	mkdir -p _build/ablations
-	set -e; case "$$BCNET_DATA" in \
-	  "" | /* | "~"*) ;; \
-	  *) export BCNET_DATA="$$PWD/$$BCNET_DATA" ;; \
-	esac; for chapter in book/ablations/*.ipynb; do \
-	  env -u TQDM_DISABLE $(BIN)/python -m papermill $$chapter _build/ablations/$$(basename $$chapter) \
-	    --cwd book/ablations -p profile $(PROFILE) -p device $(DEVICE) -p jobs $(JOBS) -p seeds None -p methods None \
-	    $(if $(MINUTES),-p minutes $(MINUTES)) -p out_root "$(CURDIR)/figures"; \
-	done
+MINUTES ?=
+DEVICE ?= cpu
+BACKEND ?=
+SCHEDULER ?=
+ablations: $(READY) ## run the experiments: make ablations PROFILE=digits JOBS=2
+	env -u TQDM_DISABLE $(BIN)/python -m bcnet_lib.ablations --profile $(PROFILE) --jobs $(JOBS) \
+	  --device $(DEVICE) $(if $(ONLY),--only $(ONLY)) $(if $(MINUTES),--minutes $(MINUTES)) \
+	  $(if $(BACKEND),--backend $(BACKEND)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
 
 benchmark-digits: $(READY) ## train all networks of Channel-Bench-Digits anew (50 minutes of processor time)
 	env -u TQDM_DISABLE $(BIN)/python -m bcnet_lib.digits_bench

@@ -4,7 +4,6 @@ import hashlib
 import importlib.util
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -160,35 +159,6 @@ def test_a_relative_data_folder_means_the_same_to_kernels_in_other_folders(tmp_p
     needs.absolute_root()
     monkeypatch.chdir("/")
     assert needs.NEEDS[NEED.name].say().count(str(tmp_path / "data")) == 1
-
-
-@pytest.mark.parametrize(
-    ("given", "seen"), [("data", "{}/data"), ("/data", "/data"), ("~/data", "~/data"), ("", "")]
-)
-def test_experiments_run_from_the_makefile_see_a_relative_data_folder(
-    given, seen, tmp_path, monkeypatch
-):
-    """papermill runs them in book/ablations, where "data" would be another folder."""
-    (tmp_path / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())
-    chapter = tmp_path / "book" / "ablations" / "one.ipynb"
-    python = tmp_path / ".venv" / "bin" / "python"
-    for path in (chapter, python):
-        path.parent.mkdir(parents=True)
-    chapter.touch()
-    python.write_text('#!/bin/sh\necho "seen: $BCNET_DATA"\n')
-    python.chmod(0o755)
-    for file in ("pyproject.toml", "constraints.txt", ".venv/.ready"):
-        (tmp_path / file).touch()
-    monkeypatch.setenv("BCNET_DATA", given)
-    for name in ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL"):  # of `make test VENV=…`
-        monkeypatch.delenv(name, raising=False)
-    ran = subprocess.run(
-        ["make", "-s", "-C", tmp_path, "-o", ".venv/.ready", "VENV=.venv", "ablations"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert f"seen: {seen.format(tmp_path)}\n" in ran.stdout
 
 
 def test_places_looked_into_are_named_in_full(tmp_path, monkeypatch):

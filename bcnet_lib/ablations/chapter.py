@@ -10,7 +10,17 @@ from ..style import save
 from .cells import CODE, Where
 from .experiment import Experiment, run
 
-__all__ = ["command", "make", "record_path", "records", "records_text", "same_numbers", "store"]
+__all__ = [
+    "command",
+    "keep_larger",
+    "make",
+    "other_code",
+    "record_path",
+    "records",
+    "records_text",
+    "same_numbers",
+    "store",
+]
 
 PARTS = ("rows", "parameters", "experiment", "profile", "headline", "missing")
 
@@ -41,9 +51,8 @@ def make(
         ValueError: for an unknown profile, wrong seeds, or fewer than the record there has.
         ExperimentError: if a cell failed.
     """
-    if profile in experiment.profiles and out_root is not None:
-        count = len(experiment.seeds(experiment.profiles[profile], seeds))
-        _keep_larger(record_path(experiment, profile, out_root), count)
+    if out_root is not None:  # known before the long work, not after it
+        keep_larger(experiment, profile, out_root, seeds)
     until = None if minutes is None else time.time() + 60 * minutes
     with tempfile.TemporaryDirectory() as temporary:
         where = Where(folder=Path(folder or temporary), device=device, until=until)
@@ -87,6 +96,22 @@ def store(
             if not (unchanged and file.exists()):
                 save(figure, file)
     return "unchanged" if unchanged else "made" if old is None else "made anew"
+
+
+def keep_larger(
+    experiment: Experiment,
+    profile: str,
+    out_root: str | Path,
+    seeds: int | Sequence[int] | None = None,
+) -> None:
+    """Refuse to replace a record by one of fewer seeds.
+
+    Raises:
+        ValueError: if that is what a run with these seeds would do.
+    """
+    if profile in experiment.profiles:
+        count = len(experiment.seeds(experiment.profiles[profile], seeds))
+        _keep_larger(record_path(experiment, profile, out_root), count)
 
 
 def _keep_larger(path: Path, seeds: int) -> None:
