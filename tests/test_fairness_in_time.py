@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bcnet_lib import SupernetTrainer
+from bcnet_lib import BC, UA, BCv2, Cyclic, SupernetTrainer
 from bcnet_lib.ablations import EXPERIMENTS, fairness_in_time, run
 from bcnet_lib.ablations.cells import Where, finish
 from bcnet_lib.ablations.fairness_in_time import (
@@ -15,7 +15,9 @@ from bcnet_lib.ablations.fairness_in_time import (
     _cell,
     by_unit,
     gradient_meter,
+    gradient_of_widths,
     looks,
+    predicted,
     spread,
 )
 from bcnet_lib.ablations.problem import problem_of
@@ -139,6 +141,27 @@ def test_units_are_stretches_of_channels():
     assert by_unit([[1, 1, 3, 3]], [2]).tolist() == [0.5, 1.5]
     mixed = by_unit([[9, 1], [1, 1, 3, 3], [3, 3, 1, 1]], [1, 2, 2])
     assert mixed.tolist() == [1, 1]
+
+
+def test_the_gradient_of_widths_gives_back_what_ua_measured():
+    units = [2.4, 1.0, 0.4, 0.2]
+    of_widths = gradient_of_widths(units)
+    assert np.allclose(of_widths, [1.4, 0.6, 0.2, 0.2])
+    assert np.allclose(predicted(UA(), of_widths), units)
+
+
+def test_prediction_by_hand():
+    of_widths = [4, 3, 2, 1]  # a narrow path gives more
+    assert np.allclose(predicted(BC(), of_widths), np.array([11, 9, 9, 11]) / 10)
+    assert np.allclose(predicted(Cyclic(), of_widths), 1)
+    assert np.allclose(predicted(BC(), [0, 3, 2, 1], base=2), np.array([7, 9, 9, 7]) / 8)
+
+
+@pytest.mark.parametrize("principle", [UA(), BC(), BCv2(), BCv2(overlap="paper"), Cyclic()])
+@pytest.mark.parametrize("K, base", [(4, 1), (4, 2), (10, 3)])
+def test_widths_that_all_give_the_same_predict_the_cardinality(principle, K, base):
+    count = principle.cardinality(K, base)
+    assert np.allclose(predicted(principle, np.ones(K), base), count / count.mean())
 
 
 def test_the_record_of_a_trial(tmp_path, monkeypatch):

@@ -33,7 +33,17 @@ from .components import NARROW
 from .experiment import Experiment
 from .problem import problem_of
 
-__all__ = ["ASKED", "FAIRNESS_IN_TIME", "FULL", "by_unit", "gradient_meter", "looks", "spread"]
+__all__ = [
+    "ASKED",
+    "FAIRNESS_IN_TIME",
+    "FULL",
+    "by_unit",
+    "gradient_meter",
+    "gradient_of_widths",
+    "looks",
+    "predicted",
+    "spread",
+]
 
 FULL = "full width only"
 ASKED = (
@@ -232,6 +242,37 @@ def by_unit(values: Sequence[Sequence[float]], units: Sequence[int]) -> np.ndarr
             mean = np.array([v[unit == u].mean() for u in range(n)])
             rows.append(mean / mean.mean())
     return np.mean(rows, axis=0)
+
+
+def gradient_of_widths(unit_gradient: Sequence[float]) -> np.ndarray:
+    """Gradient that one unit gets from paths of each width, from what UA's units have.
+
+    Under UA unit u is in the widths c >= u, so unit c has what width c gives and unit c + 1 not.
+
+    Args:
+        unit_gradient: (K,) of the units of a UA supernet without a base, in any scale.
+    Returns:
+        (K,) float64, of widths 1..K; below 0 only by chance.
+    """
+    return -np.diff(np.asarray(unit_gradient, dtype=float), append=0.0)
+
+
+def predicted(principle, of_widths: Sequence[float], base: int = 1) -> np.ndarray:
+    r"""Gradient of every unit, if it depended on the widths of the paths through it alone.
+
+    .. math:: \hat g_u \propto \sum_{c = l_s}^{K} \sum_{p\,:\,u \in \mathrm{path}_p(c)} \gamma_c
+
+    Args:
+        principle: ``BC()`` … of_widths: (K,), from ``gradient_of_widths``. base: l_s.
+    Returns:
+        (principle.total(K, base),) float64, of mean 1.
+    """
+    K = len(of_widths)
+    out = np.zeros(principle.total(K, base))
+    for c in range(base, K + 1):
+        for start, stop in principle.paths(c, K, base):
+            out[np.arange(start, stop) % len(out)] += of_widths[c - 1]
+    return out / out.mean()
 
 
 def _stages(profile: Profile, seeds: Sequence[int]) -> list[list[Cell]]:
