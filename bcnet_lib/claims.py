@@ -1,7 +1,8 @@
 """The paper beside us: a table of comparisons, and the ledger of every claim with its verdict.
 
 Five verdicts, and no others. A claim that has one of the first four names its evidence: a test of
-this repository (``tests/test_x.py::test_y``) or a notebook that computes the numbers.
+this repository (``tests/test_x.py::test_y``) or a notebook that computes the numbers. A claim that
+an experiment decides has no verdict in the file: it is read off the experiment's records.
 """
 
 import ast
@@ -32,6 +33,7 @@ VERDICTS = {  # what each means; shown as the legend of the claims page
     "contradicted": "A proof, an enumeration or an experiment shows something else.",
     "not attempted": "Nothing in this book checks it yet.",
 }
+FROM_RECORDS = "from records"  # in the file, instead of a verdict
 KINDS = ("math", "experiment", "benchmark", "result")
 _MARKS = {  # shape and colour both carry the verdict: neither alone reaches every reader
     "reproduced": ("✓", "#006b4e"),
@@ -229,6 +231,7 @@ class Claim:
     verdict: str = "not attempted"
     evidence: tuple[str, ...] = ()  # pytest node ids or notebooks, from the repository's root
     note: str = ""  # what the verdict rests on, or what would decide the claim
+    experiment: str = ""  # of bcnet_lib.ablations, whose records decide the claim
 
     def __post_init__(self):
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.id):
@@ -270,9 +273,14 @@ class Ledger:
             raise LedgerError(f"claim ids used twice: {', '.join(twice)}")
 
     @classmethod
-    def read(cls, path: str | Path) -> "Ledger":
+    def read(cls, path: str | Path, records: str | Path | None = None) -> "Ledger":
         """Read ``claims.yaml``: a list of mappings with the fields of ``Claim``.
 
+        A claim with ``verdict: from records`` and the name of an ``experiment`` takes verdict and
+        note from its record of the largest profile; without one it is "not attempted".
+
+        Args:
+            records: folder of all records; default: ``figures`` beside the book of ``path``.
         Raises:
             FileNotFoundError: no such file.
             LedgerError: not YAML, an unknown or missing field, a verdict without evidence, …
@@ -285,6 +293,8 @@ class Ledger:
             raise LedgerError(f"{path} is not YAML: {error}") from None
         if not isinstance(entries, list) or not entries:
             raise LedgerError(f"{path}: a ledger is a list of claims")
+        if records is None:  # book/data/claims.yaml -> figures
+            records = Path(path).resolve().parent.parent.parent / "figures"
         claims = []
         for i, entry in enumerate(entries):
             if not isinstance(entry, Mapping):
@@ -292,10 +302,17 @@ class Ledger:
             entry = dict(entry)
             evidence = entry.pop("evidence", None) or ()
             evidence = (evidence,) if isinstance(evidence, str) else tuple(evidence)
+            decided = entry.get("verdict") == FROM_RECORDS
+            if decided != bool(entry.get("experiment")):
+                id = entry.get("id", i + 1)
+                raise LedgerError(f"{path}, claim {id!r}: '{FROM_RECORDS}' goes with an experiment")
+            if decided:
+                del entry["verdict"]
             try:
-                claims.append(Claim(evidence=evidence, **entry))
+                claim = Claim(evidence=evidence, **entry)
             except TypeError as error:  # a field too many or too few
                 raise LedgerError(f"{path}, claim {entry.get('id', i + 1)!r}: {error}") from None
+            claims.append(_decide(claim, records) if decided else claim)
         return cls(tuple(claims))
 
     def __getitem__(self, id: str) -> Claim:
@@ -356,6 +373,12 @@ class Ledger:
     def _repr_html_(self) -> str:
         head = ["claim, in the paper", "verdict so far, what it says, evidence"]
         return _html(f"The {len(self)} claims", head, (c.cells() for c in self.claims))
+
+
+def _decide(claim: Claim, records: str | Path) -> Claim:
+    from .ablations.verdicts import decide  # experiments need torch, a ledger does not
+
+    return decide(claim, records)
 
 
 def _tests_in(path: Path) -> set[str]:

@@ -1,12 +1,20 @@
 """The ledger of claims holds together: every verdict has evidence, every mention has a claim."""
 
 import re
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
 import pytest
+import yaml
 
+from bcnet_lib.ablations import EXPERIMENTS
+from bcnet_lib.ablations.findings import Finding, better
+from bcnet_lib.ablations.verdicts import findings_on
 from bcnet_lib.claims import KINDS, VERDICTS, Claim, Ledger, LedgerError
+from bcnet_lib.intervals import mean_interval
+from bcnet_lib.results import Measured, Record
+from tests.arithmetic import SMOKE, SUMS
 
 ROOT = Path(__file__).parent.parent
 LEDGER = Ledger.read(ROOT / "book/data/claims.yaml")
@@ -74,6 +82,77 @@ def test_a_claim_is_found_by_its_id():
         LEDGER["eq91"]
 
 
+# ---------------------------------------------------------------------------- verdicts from records
+
+BY_RECORDS = {
+    *("group-number", "base-width", "bcv2-better", "components", "complement-accuracy"),
+    *("evolution-beats-greedy", "prior-start", "iterative-accuracy", "iterative-memory"),
+}
+
+
+def test_no_verdict_on_an_ablation_is_typed():
+    entries = yaml.safe_load((ROOT / "book/data/claims.yaml").read_text())
+    assert {e["id"] for e in entries if e.get("verdict") == "from records"} == BY_RECORDS
+    assert {c.id for c in LEDGER.claims if c.experiment} == BY_RECORDS
+
+
+def test_the_ledger_says_what_the_largest_record_finds():
+    for id in BY_RECORDS:
+        found = findings_on(id, ROOT / "figures")
+        if found:
+            assert LEDGER[id].verdict == found[-1].verdict
+            assert found[-1].note in LEDGER[id].note and found[-1].ours.text() in LEDGER[id].note
+            assert f"book/ablations/{LEDGER[id].experiment}.ipynb" in LEDGER[id].evidence
+        else:
+            assert LEDGER[id].verdict == "not attempted"
+            assert f"make ablations PROFILE=digits ONLY={LEDGER[id].experiment}" in LEDGER[id].note
+
+
+@pytest.fixture
+def sums(monkeypatch):
+    """An experiment whose finding on the claim "x" is better or worse, as its record's rows are."""
+
+    def findings(record):
+        ours = mean_interval(record.values("total"))
+        about = {"what": "total", "paper": "above 0", "verdict": better(ours), "note": "A sum."}
+        return [Finding(claim="x", place="Eq. 1", ours=ours, profile=record.profile, **about)]
+
+    profiles = {name: SMOKE for name in ("smoke", "digits", "cifar10")}
+    monkeypatch.setitem(EXPERIMENTS, "sums", replace(SUMS, profiles=profiles, findings=findings))
+
+
+def record(profile, totals):
+    rows = [{"seed": i, "total": t} for i, t in enumerate(totals)]
+    options = {"experiment": "sums", "profile": profile, "parameters": {}}
+    return Record.new("sums", rows, measured=Measured(), **options)
+
+
+def test_a_larger_profile_decides_and_the_smaller_one_is_told(tmp_path, sums):
+    path = tmp_path / "book/data/claims.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        "- {id: x, statement: s, place: p, kind: experiment, verdict: from records, "
+        "experiment: sums, note: More., evidence: tests/a.py}"
+    )
+    root = tmp_path / "figures/sums"
+
+    record("smoke", [1.0, 1.1, 1.2]).save(root / "smoke/results.json")
+    claim = Ledger.read(path)["x"]  # a trial decides nothing
+    assert claim.verdict == "not attempted" and claim.evidence == ("tests/a.py",)
+    assert claim.note == "No record yet; to make it: make ablations PROFILE=digits ONLY=sums. More."
+
+    record("digits", [1.0, 1.1, 1.2]).save(root / "digits/results.json")
+    claim = Ledger.read(path)["x"]
+    assert claim.verdict == "reproduced"
+    assert claim.evidence == ("book/ablations/sums.ipynb", "tests/a.py")
+    assert claim.note == "Total: 1.10 ± 0.25 points (3 seeds, profile digits). A sum. More."
+
+    record("cifar10", [-1.0, -1.1, -1.2]).save(root / "cifar10/results.json")
+    claim = Ledger.read(path)["x"]
+    assert claim.verdict == "contradicted"
+    assert "-1.10" in claim.note and "At profile digits: reproduced." in claim.note
+
+
 # ---------------------------------------------------------------------------- what is refused
 
 
@@ -106,6 +185,15 @@ def test_duplicate_ids_are_refused():
         ("- 3", "claim 1: expected a mapping"),
         ("- {id: x, statement: s, place: p, kind: math, colour: red}", "claim 'x': .*colour"),
         ("- {id: x, statement: s, place: p}", "claim 'x': .*kind"),
+        ("- {id: x, statement: s, place: p, kind: math, verdict: from records}", "an experiment"),
+        (
+            "- {id: x, statement: s, place: p, kind: math, verdict: reproduced, experiment: y}",
+            "'from records' goes with an experiment",
+        ),
+        (
+            "- {id: x, statement: s, place: p, kind: math, verdict: from records, experiment: y}",
+            "claim x: unknown experiment 'y'; known are",
+        ),
     ],
 )
 def test_a_malformed_file_is_refused(tmp_path, text, says):

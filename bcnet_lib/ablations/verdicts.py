@@ -1,0 +1,82 @@
+"""Which record decides a claim: that of the largest profile which has a finding on it."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from ..claims import Claim, LedgerError
+from ..results import Record
+from . import EXPERIMENTS
+from .chapter import command, record_path
+from .findings import Finding
+
+__all__ = ["all_findings", "decide", "findings_on"]
+
+
+def all_findings(root: str | Path) -> Iterator[tuple[Record, list[Finding]]]:
+    """Every record below the folder of all records, with its findings.
+
+    Smaller profiles come first. ``smoke`` is left out: its numbers mean nothing.
+    """
+    for experiment in EXPERIMENTS.values():
+        for profile in experiment.profiles:
+            path = record_path(experiment, profile, root)
+            if profile != "smoke" and path.exists():
+                stat = path.stat()
+                yield _findings(experiment.name, path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=64)
+def _findings(name: str, path: Path, mtime: int, size: int) -> tuple[Record, list[Finding]]:
+    record = Record.load(path)
+    return record, EXPERIMENTS[name].findings(record)
+
+
+def findings_on(claim: str, root: str | Path) -> list[Finding]:
+    """What all records say on a claim, smaller profiles first."""
+    return [f for _, found in all_findings(root) for f in found if f.claim == claim]
+
+
+def decide(claim: Claim, root: str | Path) -> Claim:
+    """The claim with verdict, note and evidence of the record that decides it.
+
+    Args:
+        claim: with the name of its ``experiment``; its note is kept behind the finding's.
+        root: folder of all records.
+    Returns:
+        as it is, with the command that would make the record, if there is none.
+    Raises:
+        LedgerError: for an unknown experiment.
+    """
+    if claim.experiment not in EXPERIMENTS:
+        known = ", ".join(EXPERIMENTS)
+        raise LedgerError(
+            f"claim {claim.id}: unknown experiment {claim.experiment!r}; known are {known}"
+        )
+    experiment = EXPERIMENTS[claim.experiment]
+    of_it = [
+        f
+        for record, found in all_findings(root)
+        if record.experiment == experiment.name
+        for f in found
+        if f.claim == claim.id
+    ]
+    if not of_it:
+        note = f"No record yet; to make it: {command(experiment, 'digits')}."
+        return replace(claim, note=f"{note} {claim.note}".strip())
+    *smaller, found = of_it
+    parts = [said(found)]
+    parts += [f"At profile {f.profile}: {f.verdict}." for f in reversed(smaller)]
+    chapter = f"book/ablations/{experiment.name}.ipynb"
+    evidence = tuple(dict.fromkeys((chapter, *claim.evidence)))
+    note = " ".join([*parts, claim.note]).strip()
+    return replace(claim, verdict=found.verdict, note=note, evidence=evidence)
+
+
+def said(found: Finding) -> str:
+    """A finding in words: its number, of how many seeds at which profile, and its note."""
+    n = found.ours.n
+    seeds = f"{n} seed{'s' * (n != 1)}, profile {found.profile}"
+    what = found.what[:1].upper() + found.what[1:]
+    return f"{what}: {found.ours.text()} {found.unit}".rstrip() + f" ({seeds}). {found.note}"
