@@ -57,7 +57,7 @@ def through_training(
                 label=name,
             )
             said.append(f"{title}, {name}: {means[0].mean:.2f} to {means[-1].text()}")
-        ax.set_ylim(bottom=min(0, ax.get_ylim()[0]))
+        ax.set_ylim(bottom=-0.03 * ax.get_ylim()[1])  # no spread is below 0
         ax.set_title(title, loc="left", fontsize=12)
         ax.grid(axis="y")
     ax.set_xscale("log")
@@ -79,7 +79,7 @@ def spread_dots(
     Args:
         values: method -> quantity -> (seeds,) numbers. floor: a band across all rows.
     """
-    figure, axes = panels(0.62 * len(values) + 1.6)
+    figure, axes = panels(0.5 * len(values) + 1.4)
     ax, said = axes[0, 0], []
     if floor is not None:
         ax.axvspan(floor.low, floor.high, color=PALE, lw=0)
@@ -127,7 +127,7 @@ def unit_rows(
         color = _look_of(name)[1]
         at = np.arange(1, bars.shape[1] + 1)
         ax.axhline(1, color=NEUTRAL, lw=1, zorder=0)
-        ax.bar(at, bars.mean(axis=0), width=0.8, color=PALE, label=names[0])
+        ax.bar(at, bars.mean(axis=0), width=0.8, color="#D8DCE0", label=names[0])
         means = [mean_interval(column) for column in dots.T]
         half = [m.half if np.isfinite(m.half) else 0 for m in means]
         ax.errorbar(

@@ -124,6 +124,13 @@ def test_the_record_of_a_trial(tmp_path, monkeypatch, problem):
     right = int((own(problem.data.val.x[chosen]).argmax(1) == problem.data.val.y[chosen]).sum())
     left = bn_statistics._cell(SMOKE, "BCv2 + complement", 0, "running", train)
     assert left.load(tmp_path)["result"]["correct"][0][1][3] == right
+    loss = bn_statistics._loss_cells(SMOKE, "UA", 0)[384].load(tmp_path)["result"]["loss"][0]
+    ua, val = supernets.load_net(supernets.cell(SMOKE, "UA", 0, 36), where), problem.data.val
+    split = Split(x=val.x[chosen], y=val.y[chosen])
+    assert loss == pytest.approx(evaluate_many(ua, C, split, metric="loss"), abs=1e-5)
+    tau = stats.kendalltau(-np.array(loss), _widths(problem)[1]).statistic
+    assert record.rows[1]["kendall_of_loss"] == pytest.approx(tau, abs=0.02)
+    assert record.rows[2]["kendall_of_loss"] is None
     batch = bn_statistics._cell(SMOKE, "UA", 0, "batch", 16).load(tmp_path)["result"]["correct"]
     assert np.shape(batch) == (DRAWS, 1, 20)
     assert len({tuple(d[0]) for d in batch}) == DRAWS  # every draw deals the images anew

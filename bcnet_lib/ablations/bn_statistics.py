@@ -149,15 +149,11 @@ def _run(
     problem = problem_of(settings, where.root)
     net = supernets.load_net(supernets.cell(settings, method, seed, steps), where)
     C, _ = _widths(problem)
-    val, rng = problem.data.val, np.random.default_rng(mix(0, images))
-    chosen = np.sort(rng.choice(len(val), size=images, replace=False))
     once, out = statistics == "running" or size == images, []
     for draw in range(1 if once else DRAWS):
         if where.over:
             return None
-        order = np.random.default_rng(mix(seed, draw, 8)).permutation(chosen)
-        x, y = val.take(torch.from_numpy(order).to(val.device))
-        split = Split(x=x, y=y, name=val.name).to(where.device)
+        split = _dealt(problem, images, seed, draw).to(where.device)
         if statistics == "running":
             scores = _with_running(net, C, split, problem.data.train, size)
         else:
@@ -166,6 +162,32 @@ def _run(
                 scores = evaluate_many(net, C, split, **options)  # (n, P)
         out.append(np.rint(scores * images).astype(int).T.tolist())
     return {"correct": out}
+
+
+def _run_loss(
+    settings: Profile, where: Where, file: Path, *, method: str, seed: int, steps: int, **key
+) -> dict:
+    """The mean cross entropy of the same widths, with the first way to deal the images.
+
+    Returns:
+        loss (P, n), nats.
+    """
+    problem = problem_of(settings, where.root)
+    net = supernets.load_net(supernets.cell(settings, method, seed, steps), where)
+    images, split = key["images"], _dealt(problem, key["images"], seed, 0).to(where.device)
+    options = {"batch_size": images, "per_path": True, "amp": settings.fast, "metric": "loss"}
+    with in_groups(net, key["size"]):
+        losses = evaluate_many(net, _widths(problem)[0], split, **options)  # (n, P)
+    return {"loss": losses.T.round(6).tolist()}
+
+
+def _dealt(problem: Problem, images: int, seed: int, draw: int) -> Split:
+    """The images that are scored on, always the same, in an order of this draw."""
+    val, rng = problem.data.val, np.random.default_rng(mix(0, images))
+    chosen = np.sort(rng.choice(len(val), size=images, replace=False))
+    order = np.random.default_rng(mix(seed, draw, 8)).permutation(chosen)
+    x, y = val.take(torch.from_numpy(order).to(val.device))
+    return Split(x=x, y=y, name=val.name)
 
 
 def _with_running(net, C, split: Split, train, size: int) -> np.ndarray:
@@ -193,10 +215,18 @@ def _asked(profile: Profile) -> list[tuple[str, int]]:
     return [*batch, ("running", min(len(data.train), profile.score_batch))]
 
 
+def _loss_cells(profile: Profile, method: str, seed: int) -> dict[int, Cell]:
+    """Size -> the cell of its losses, for the smallest and the largest size."""
+    sizes = [size for statistics, size in _asked(profile) if statistics == "batch"]
+    like = {size: _cell(profile, method, seed, "batch", size) for size in (sizes[0], sizes[-1])}
+    return {n: Cell.of("bn_losses", _run_loss, c.settings, **dict(c.key)) for n, c in like.items()}
+
+
 def _stages(profile: Profile, seeds: Sequence[int]) -> list[list[Cell]]:
     every = [(seed, method) for seed in seeds for method in METHODS]
     score = [_cell(profile, m, seed, *how) for seed, m in every for how in _asked(profile)]
-    return [[_trained(profile, m, seed) for seed, m in every], score]
+    losses = [c for seed, m in every for c in _loss_cells(profile, m, seed).values()]
+    return [[_trained(profile, m, seed) for seed, m in every], score + losses]
 
 
 def _rows(
@@ -215,9 +245,15 @@ def _rows(
                 how: 100 * np.array(results[cell]["correct"]).mean(axis=1) / images  # (D, n)
                 for how, cell in cells.items()
             }
+            of_loss = {}
+            if truth is not None:
+                for size, cell in _loss_cells(profile, method, seed).items():
+                    loss = np.mean(results[cell]["loss"], axis=0)  # (n,)
+                    of_loss["batch", size] = correlations(-loss, truth).kendall
             for (statistics, size), mine in scores.items():
                 row = {"seed": seed, "method": method, "statistics": statistics, "size": size}
                 row["images"] = images + (size if statistics == "running" else 0)
+                row["kendall_of_loss"] = of_loss.get((statistics, size))
                 rows.append(row | _measures(mine, scores[largest].mean(axis=0), truth, fits))
     return rows
 
@@ -269,5 +305,6 @@ BN_STATISTICS = Experiment(
     rows=_rows,
     headline=_headline,
     missing="spread, repeat, same_best: all images share one batch, or statistics are running; "
+    "kendall_of_loss: only with the smallest and the largest batches; "
     "kendall, kendall_of_mean, regret: only a benchmark knows the accuracy of every width",
 )
