@@ -9,11 +9,17 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from .intervals import mean_interval
-from .style import INK, PALE, BookFigure, color_of, panels, styled
+from .style import INK, PALE, BookFigure, panels, styled
+from .style import color_of as principle_color
 
 __all__ = ["differences", "losses", "properties", "sweep"]
 
 _STYLES = (("-", "o"), ("-", "s"), ("--", "D"), (":", "^"))  # line and mark, by place
+
+
+def color_of(name: str) -> str:
+    """The colour of the principle a name starts with: "BCv2, 2 minus 1" is BCv2's."""
+    return principle_color(name.replace(",", " ").replace(":", " "))
 
 
 @styled
@@ -111,9 +117,11 @@ def properties(
     said, seen = [], {}
     for ax, (title, methods) in zip(axes.flat, panels_of.items(), strict=False):
         scale, unit = (100, " %") if title in percent else (1, "")
+        drawn = []
         for i, (name, points) in enumerate(methods.items()):
             line, mark = _STYLES[i % len(_STYLES)]
             y = scale * np.array(list(points.values()), dtype=float)
+            drawn.append(y)
             face = "white" if line == "--" else color_of(name)
             seen[name] = ax.plot(
                 range(len(y)), y, line, marker=mark, ms=5.5, lw=1.6, color=color_of(name), mfc=face
@@ -123,7 +131,7 @@ def properties(
         ax.set_xticks(range(len(points)), [f"{v}" for v in points])
         if title in log:
             ax.set_yscale("log")
-        elif min(ax.get_ylim()) > 0 or title in percent:
+        elif min(map(min, drawn)) < 0.6 * max(map(max, drawn)):  # else all are close together
             ax.set_ylim(bottom=0)
         ax.set_title(title + (" (%)" if title in percent else ""), loc="left", fontsize=11)
         ax.grid(axis="y")

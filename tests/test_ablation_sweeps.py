@@ -37,12 +37,10 @@ def record(experiment, rows, values):
 # ------------------------------------------------------------------------------------------- rows
 
 
-def test_every_k_is_searched_and_compared_with_a_random_width(tmp_path):
+def test_every_k_is_searched_and_compared_with_random_and_uniform_widths(tmp_path):
     rows = run(few(GROUP_NUMBER, 4, 30), "smoke", Where(folder=tmp_path), seeds=1).rows
-    assert [(r["K"], r["search"]) for r in rows] == [
-        *((4, "evolution"), (4, "random")),
-        *((30, "evolution"), (30, "random")),
-    ]
+    asked = [(K, search) for K in (4, 30) for search in ("evolution", "uniform", "random")]
+    assert [(r["K"], r["search"]) for r in rows] == asked
     assert {r["passes"] for r in rows if r["search"] == "evolution"} == {SMOKE.passes}
     for r in rows:
         widths = np.array(r["widths"].split(), dtype=int)
@@ -51,7 +49,9 @@ def test_every_k_is_searched_and_compared_with_a_random_width(tmp_path):
             problem.cost.macs(widths) / problem.cost.macs(problem.space.full), abs=1e-5
         )
         assert r["macs"] <= 0.25 and r["networks"] == r["K"] ** 5
-        assert (r["score"] is None) == (r["search"] == "random")
+        assert (r["score"] is None) == (r["search"] != "evolution")
+        if r["search"] == "uniform":  # half of 4 is too wide for a quarter of the MACs
+            assert set(widths) == {1 if r["K"] == 4 else 14}
 
 
 def test_where_the_printed_total_is_bc_its_supernet_is_trained_once(tmp_path):

@@ -2,7 +2,7 @@
 
 Follows Su et al., arXiv 2203.13714, section 7.5 and Fig. 6. At every K a BC supernet is trained
 for the same number of passes and searched with the same number of evaluations, and the width that
-is found is judged.
+is found is judged; so are a random and the uniform width of the same space and budget.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,22 +22,23 @@ __all__ = ["GROUP_NUMBER", "METHOD"]
 METHOD = "BC"
 
 
-def _asked(profile: Profile, seed: int) -> list[tuple[Profile, Cell, Cell, Cell]]:
-    """(profile at K, supernet, search of it, random width), one a value of K."""
+def _asked(profile: Profile, seed: int) -> list[tuple[Profile, Cell, dict[str, Cell]]]:
+    """(profile at K, supernet, how a width is chosen -> its cell), one a value of K."""
     out = []
     for K in profile.values:
         p = replace(profile, K=K)
         steps = supernets.steps_of(p, METHOD, "passes")
         trained = supernets.cell(p, METHOD, seed, steps)
-        found = searches.cell(p, "evolution", seed, METHOD, steps)
-        out.append((p, trained, found, searches.cell(p, "random", seed)))
+        chosen = {"evolution": searches.cell(p, "evolution", seed, METHOD, steps)}
+        chosen |= {b: searches.cell(p, b, seed) for b in searches.BASELINES}
+        out.append((p, trained, chosen))
     return out
 
 
 def _stages(profile: Profile, seeds: Sequence[int]) -> list[list[Cell]]:
     asked = [a for seed in seeds for a in _asked(profile, seed)]
-    train = [trained for _, trained, _, _ in asked]
-    return [train, [cell for _, _, found, drawn in asked for cell in (found, drawn)]]
+    train = [trained for _, trained, _ in asked]
+    return [train, [cell for _, _, chosen in asked for cell in chosen.values()]]
 
 
 def _rows(
@@ -45,8 +46,8 @@ def _rows(
 ) -> list[dict]:
     rows = []
     for seed in seeds:
-        for p, trained, found, drawn in _asked(profile, seed):
-            for cell, search in ((found, "evolution"), (drawn, "random")):
+        for p, trained, chosen in _asked(profile, seed):
+            for search, cell in chosen.items():
                 row = {"seed": seed, "K": p.K, "search": search} | found_row(results[cell])
                 row |= space_row(p, where.root, results[cell]["macs"])
                 net = results[trained] if search == "evolution" else {}
@@ -116,7 +117,7 @@ GROUP_NUMBER = Experiment(
     headline=_headline,
     findings=_findings,
     missing=(
-        "score, passes, uneven, seconds: a random width has no supernet; "
+        "score, passes, uneven, seconds: a random or uniform width has no supernet; "
         "spread: a single training has none"
     ),
 )
