@@ -54,8 +54,9 @@ class Batched:
         Args:
             batch_size: images a batch; the last one is smaller unless ``drop_last``.
             seed, epoch: decide the order (the same on every device).
-            augment: shift by up to ``self.pad`` pixels and mirror if ``self.flip``, each image by
-                its own draw from (seed, epoch, step), on the split's device.
+            augment: of a ``Split``, shift by up to ``self.pad`` pixels and mirror if
+                ``self.flip``, each image by its own draw from (seed, epoch, step), on the split's
+                device; of a ``FolderSplit``, crop, resize and mirror at random.
             shuffle: False keeps the split's order.
             start: first batch to give; the earlier ones are skipped without being made.
             share: (i, n) gives the i-th of n processes its images of each batch, every n-th; all n

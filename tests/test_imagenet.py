@@ -11,11 +11,13 @@ from torch import nn
 from torchvision import transforms
 
 from bcnet_lib import Recipe, data, imagenet
+from bcnet_lib.ablations.problem import problem_of
 from bcnet_lib.checkpoint import same_settings, settings_of
 from bcnet_lib.data import DataError, Split
 from bcnet_lib.evaluate import accuracy, evaluate_many
 from bcnet_lib.imagenet import MEAN, STD
 from bcnet_lib.principles import BC
+from bcnet_lib.profiles import PROFILES
 from bcnet_lib.search.resume import score_settings
 from bcnet_lib.space import WidthSpace
 from bcnet_lib.supernet import Supernet
@@ -156,6 +158,20 @@ def test_other_images_crops_or_splits_are_other_settings(root, images):
         assert settings_of(data=other) != here
         ours, theirs = (score_settings(supernet(), d, "val", None) for d in (images, other))
         assert ours["split.images"] != theirs["split.images"]
+
+
+NETWORKS = [("paper", 25, 299.5e6), ("paper-resnet50", 37, 4.087e9)]  # with 4 classes
+
+
+@pytest.mark.parametrize("name, groups, macs", NETWORKS)
+def test_networks_of_profile_paper_have_their_groups_at_224_pixels(root, name, groups, macs):
+    profile = replace(PROFILES["components"][name], val=0.25)
+    problem = problem_of(profile, root)
+    assert problem.data.shape == (3, 224, 224) and problem.bench is None
+    full = problem.cost.macs(problem.space.full)
+    assert groups == problem.space.L
+    assert full == pytest.approx(macs, rel=1e-3)
+    assert problem.budget == full / 2
 
 
 def test_there_is_no_tensor_of_all_images(images):
