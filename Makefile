@@ -20,7 +20,7 @@ TQDM_DISABLE ?= 1
 export TQDM_DISABLE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book strict test notebooks figures ablations benchmark-digits bench lint clean
+.PHONY: help setup book strict test notebooks figures ablations reproduce benchmark-digits bench lint clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -61,6 +61,10 @@ ablations: $(READY) ## run the experiments: make ablations PROFILE=digits JOBS=2
 	env -u TQDM_DISABLE $(BIN)/python -m bcnet_lib.ablations --profile $(PROFILE) --jobs $(JOBS) \
 	  --device $(DEVICE) $(if $(ONLY),--only $(ONLY)) $(if $(MINUTES),--minutes $(MINUTES)) \
 	  $(if $(BACKEND),--backend $(BACKEND)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
+
+reproduce: $(READY) ## compute the committed records anew and compare: make reproduce JOBS=2
+	env -u TQDM_DISABLE $(BIN)/python -m bcnet_lib.reproduce --profile $(if $(filter-out smoke,$(PROFILE)),$(PROFILE),digits) \
+	  --jobs $(JOBS) --device $(DEVICE) $(if $(ONLY),--only $(ONLY))
 
 benchmark-digits: $(READY) ## train all networks of Channel-Bench-Digits anew (50 minutes of processor time)
 	env -u TQDM_DISABLE $(BIN)/python -m bcnet_lib.digits_bench

@@ -5,13 +5,13 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from ..claims import Claim, LedgerError
+from ..claims import Claim, Comparison, LedgerError
 from ..results import Record
 from . import EXPERIMENTS
 from .chapter import command, record_path
 from .findings import Finding
 
-__all__ = ["all_findings", "decide", "findings_on"]
+__all__ = ["all_findings", "compared", "decide", "findings_on"]
 
 
 def all_findings(root: str | Path) -> Iterator[tuple[Record, list[Finding]]]:
@@ -72,6 +72,14 @@ def decide(claim: Claim, root: str | Path) -> Claim:
     evidence = tuple(dict.fromkeys((chapter, *claim.evidence)))
     note = " ".join([*parts, claim.note]).strip()
     return replace(claim, verdict=found.verdict, note=note, evidence=evidence)
+
+
+def compared(claim: Claim, root: str | Path = "../../figures") -> list[Comparison]:
+    """Rows of ``PaperVsOurs`` on a claim that records decide: one a record, or one without any."""
+    found = findings_on(claim.id, root)
+    if found:
+        return [f.comparison() for f in found]
+    return [Comparison(claim=claim.id, place=claim.place, paper=None, ours=None)]
 
 
 def said(found: Finding) -> str:
