@@ -10,11 +10,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+
 from ..data import mix
 from ..intervals import headline, mean_interval
 from ..profiles import PROFILES, Profile
 from ..results import Record
-from ..search import evolve, fit_prior
+from ..search import BudgetError, evolve, fit_prior
 from ..search.budget import draw_within, shrink_within, widen_within
 from ..search.result import make_score
 from . import searches, supernets
@@ -60,11 +61,18 @@ def population_of(start: str, problem: Problem, errors: np.ndarray, seed: int) -
     if start == "prior, optimum":
         return fit_prior(errors, cost, budget).sample(rng, n)
     if start.startswith("prior"):
-        prior = searches.spread_prior(errors, problem, n, seed)
         times = {"prior": 1, "prior, 4 x warmer": 4, "prior, 16 x warmer": 16}[start]
+        prior = searches.spread_prior(errors, problem, n, seed)
         if times > 1:
             prior = fit_prior(errors, cost, budget, temperature=times * prior.temperature)
-        return prior.sample(rng, n, distinct=True)
+        for _ in range(
+            20
+        ):  # at the lowest temperature, other draws may repeat themselves too often
+            try:
+                return prior.sample(rng, n, distinct=True)
+            except BudgetError:
+                prior = fit_prior(errors, cost, budget, temperature=2 * prior.temperature)
+        raise BudgetError(f"no temperature gives {n} different widths within the budget")
     if start == "random":
         return draw_within(space, cost, budget, rng, n)
     C = np.empty((0, space.L), dtype=np.int64)
