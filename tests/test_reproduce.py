@@ -161,7 +161,9 @@ def test_the_recorded_losses_are_made_by_the_recorded_settings():
 
 def test_a_short_training_gives_the_rows_of_the_committed_losses():
     old = Record.load(ROOT / "figures/prior_records/digits/results.json")
-    short = prior_records.make_record(prior_records.Setting(epochs=1, batch_size=360, warmup_epochs=0))
+    short = prior_records.make_record(
+        prior_records.Setting(epochs=1, batch_size=360, warmup_epochs=0)
+    )
     assert list(short.rows[0]) == list(old.rows[0])
     assert [r["widths"] for r in short.rows] == [r["widths"] for r in old.rows[: len(short.rows)]]
     assert 0 < len(short.rows) < len(old.rows)
