@@ -41,6 +41,7 @@ def _color(name: str) -> str:
 def rows_of_dots(
     columns: Mapping[str, Mapping[str, Sequence[float]]],
     lines: Mapping[str, Mapping[str, float]] | None = None,
+    xlabel: str = "",
     digits: int = 2,
 ) -> BookFigure:
     """Every seed a dot, the mean with its 95 % interval, a row a method, a panel a measure.
@@ -48,11 +49,13 @@ def rows_of_dots(
     Args:
         columns: measure -> row -> (seeds,) values; the same rows in every panel.
         lines: measure -> label -> value drawn across that panel, three at most.
+        xlabel: of all panels, which then share an axis and have their names above; default: each
+            has its own axis and is named below.
         digits: of the alternative text.
     """
     lines = lines or {}
     rows = list(next(iter(columns.values())))
-    figure, axes = panels(0.4 * len(rows) + 1.5, 1, len(columns), sharey=True)
+    figure, axes = panels(0.4 * len(rows) + 1.5, 1, len(columns), sharey=True, sharex=bool(xlabel))
     said = []
     for ax, (measure, values) in zip(axes[0], columns.items(), strict=True):
         for y, name in enumerate(rows):
@@ -62,20 +65,25 @@ def rows_of_dots(
             if np.isfinite(mean.half):
                 ax.plot((mean.low, mean.high), (y, y), color=color, lw=2.6)
             ax.plot(mean.mean, y, "|", ms=14, mew=2.4, color=color)
-            said.append(f"{measure}, {name}: {mean.text(digits)}")
+            said.append(f"{measure}, {' '.join(name.split())}: {mean.text(digits)}")
         for (label, at), style in zip(
             lines.get(measure, {}).items(), ("--", ":", "-."), strict=False
         ):
             ax.axvline(at, ls=style, color=INK, lw=1.3, label=label)
             said.append(f"{label} {at:.{digits}f}")
-        ax.set_xlabel(measure)
+        if xlabel:
+            ax.set_title(measure, loc="left")
+        else:
+            ax.set_xlabel(measure)
         ax.grid(axis="x")
         ax.tick_params(axis="y", length=0)
+    if xlabel:
+        figure.supxlabel(xlabel, fontsize=12)
     axes[0, 0].set_yticks(range(len(rows)), rows)
     axes[0, 0].set_ylim(len(rows) - 0.5, -0.5)
     if lines:
         figure.legend(loc="outside upper right", ncols=3)
-    figure.alt = "Mean and 95 % interval over seeds. " + "; ".join(said)
+    figure.alt = f"{xlabel or 'Mean'} and 95 % interval over seeds. " + "; ".join(said)
     return figure
 
 
@@ -101,7 +109,7 @@ def differences(
         ax.plot(x, np.full(len(x), y), "o", ms=4, color=NEUTRAL, alpha=0.45, mew=0)
         half = mean.half if np.isfinite(mean.half) else None
         ax.errorbar(mean.mean, y, xerr=half, fmt="D", ms=7, color=BLUE, lw=2.4, capsize=4)
-        said.append(f"{name}: {mean.text()}")
+        said.append(f"{' '.join(name.split())}: {mean.text()}")
     ax.set_yticks(range(len(values)), list(values))
     ax.set_ylim(len(values) - 0.5, -0.5)
     ax.set_xlabel(xlabel)
@@ -155,18 +163,18 @@ def components_figures(record) -> dict[str, BookFigure]:
     steps["all of them"] = rungs[names[-1]] - rungs[names[0]]
     found = {}
     for method, base in SUPERNETS:
-        label = f"{method}, none narrow" if base else method
+        label = f"{method}\n(none narrow)" if base else method
         found[label] = {
             search: record.values("accuracy", method=method, base=base, search=search)
             for search in ("greedy", "evolution")
         }
     panels_of = {
-        f"{search}: test accuracy (%)": {name: values[search] for name, values in found.items()}
+        search: {name: values[search] for name, values in found.items()}
         for search in ("greedy", "evolution")
     }
     return {
         "ladder": differences(steps, "points of test accuracy added"),
-        "searches": rows_of_dots(panels_of),
+        "searches": rows_of_dots(panels_of, xlabel="test accuracy (%)"),
     }
 
 
