@@ -88,7 +88,7 @@ def spread_dots(
         color = _look_of(name)[1]
         for k, (what, numbers) in enumerate(of.items()):
             mean, at = mean_interval(numbers), y + 0.3 * (k - (len(of) - 1) / 2)
-            ax.plot(numbers, np.full(len(numbers), at), ".", ms=5, color=color, alpha=0.3, mew=0)
+            ax.plot(numbers, np.full(len(numbers), at), "o", ms=4, color=color, alpha=0.35, mew=0)
             if np.isfinite(mean.half):
                 ax.plot((mean.low, mean.high), (at, at), color=color, lw=2.2)
             face = color if k else "white"
@@ -175,7 +175,7 @@ def by_size(
             means = [mean_interval(v) for v in points.values()]
             for at, numbers, mean in zip(x, points.values(), means, strict=True):
                 ax.plot(
-                    np.full(len(numbers), at), numbers, ".", ms=5, color=color, alpha=0.3, mew=0
+                    np.full(len(numbers), at), numbers, "o", ms=4, color=color, alpha=0.35, mew=0
                 )
                 if np.isfinite(mean.half):
                     ax.plot((at, at), (mean.low, mean.high), color=color, lw=2.2)
