@@ -34,7 +34,7 @@ STARTS = {  # colour, line and mark of where a search starts
 
 
 def _color(name: str) -> str:
-    return STARTS[name][0] if name in STARTS else color_of(name)
+    return STARTS[name][0] if name in STARTS else color_of(name.replace(",", " "))
 
 
 @styled

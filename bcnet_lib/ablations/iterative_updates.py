@@ -104,7 +104,8 @@ def _rows(
             if problem.bench is not None:
                 ranked = measures(supernets.scores_of(trained), problem)["kendall"]
             row |= {"accuracy": float(np.mean(accuracies)), "kendall": ranked}
-            row |= {"score": found["score"]} | results[memory_cell(profile, method)]
+            memory = results[memory_cell(profile, method)]
+            row |= {"score": found["score"]} | {k: memory[k] for k in ("saved", "allocated")}
             rows.append(row | {"widths": " ".join(map(str, found["widths"]))})
     return rows
 
