@@ -13,6 +13,8 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+from joblib import parallel_config, register_parallel_backend
+from joblib._parallel_backends import ThreadingBackend
 from nbformat.v4 import new_code_cell, new_notebook
 
 from bcnet_lib.ablations import EXPERIMENTS, cells, chapter, driver
@@ -217,6 +219,19 @@ def test_cells_go_to_a_dask_cluster(known):
     assert len(found.done) == 12 and not found.failed and not found.left
     assert {body["result"]["process"] for body in found.done.values()} <= pids
     assert os.getpid() not in pids
+
+
+class AnswersAtTheEnd(ThreadingBackend):
+    """As ray's: it hands out no answer before the last."""
+
+    supports_return_generator = False
+
+
+def test_cells_go_to_a_backend_that_answers_at_the_end(known):
+    register_parallel_backend("at the end", AnswersAtTheEnd)
+    with parallel_config(backend="at the end", n_jobs=2):
+        found = compute(SUMS.stages(SMOKE, range(3))[0], Where(folder=known), jobs=2)
+    assert len(found.done) == 12 and not found.failed and not found.left
 
 
 def _workers(distributed, address) -> list[dict]:

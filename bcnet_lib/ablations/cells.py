@@ -156,8 +156,7 @@ def compute(
             raise ValueError(f"jobs={jobs}: the processes of torchrun compute a cell together")
         answers = (_together(cell, where) for cell in todo)
     else:
-        parallel = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
-        answers = parallel(delayed(_work)(cell, where) for cell in todo)
+        answers = _parallel(jobs)(delayed(_work)(cell, where) for cell in todo)
     failed = {}
     with progress_bar(total=len(cells), initial=len(cells) - len(todo), show=progress) as bar:
         for cell, error in answers:
@@ -167,6 +166,14 @@ def compute(
     done = {cell: body for cell in cells if (body := cell.load(where.folder)) is not None}
     left = tuple(cell for cell in cells if cell not in done and cell not in failed)
     return Outcome(done=done, failed=failed, left=left)
+
+
+def _parallel(jobs: int) -> Parallel:
+    options = {"n_jobs": jobs, "batch_size": 1}
+    try:
+        return Parallel(**options, return_as="generator_unordered")
+    except ValueError:  # ray's backend gives all answers at the end
+        return Parallel(**options)
 
 
 def finish(cell: Cell, where: Where) -> dict | None:
