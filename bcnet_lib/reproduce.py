@@ -28,7 +28,7 @@ from .results import Record, measured
 __all__ = ["LEVEL", "MAKERS", "Verdict", "compare", "main", "settings_of"]
 
 LEVEL = 0.999
-"""Of the intervals whose half widths are combined: many numbers are compared."""
+"""Of the intervals whose half widths are combined, close to 1 as many numbers are compared."""
 TIMINGS = ("seconds", "allocated")
 """Columns that no second run repeats: times, and what a GPU's allocator holds."""
 FREE = ("core_seconds", "libraries", "throughput")
@@ -183,7 +183,7 @@ MAKERS: Mapping[str, Callable[[Record, Where, int], Record]] = {
     "other_roads": _roads,
     "prior_records": _losses,
 }
-"""What computes a record anew, by experiment: ``maker(committed, where, jobs)``."""
+"""What computes a record anew, by experiment, as ``maker(committed, where, jobs)``."""
 
 
 def committed(root: Path, profile: str) -> dict[str, Path]:

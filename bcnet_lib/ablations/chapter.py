@@ -49,7 +49,7 @@ def make(
         the record, or None if the time was not enough: call it again with the same folder.
     Raises:
         ValueError: for an unknown profile, wrong seeds, or fewer than the record there has.
-        ExperimentError: if a cell failed.
+        bcnet_lib.ablations.experiment.ExperimentError: if a cell failed.
     """
     if out_root is not None:  # known before the long work, not after it
         keep_larger(experiment, profile, out_root, seeds)

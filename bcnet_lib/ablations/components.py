@@ -45,7 +45,7 @@ COMPLEMENT = {
     "under BC": (_of("BC + complement", False, "evolution"), _of("BC", False, "evolution")),
     "under BCv2": (_of("BCv2 + complement", True, "evolution"), _of("BCv2", True, "evolution")),
 }
-"""What the complement is compared with: everything else is the same."""
+"""What the complement is compared with, everything else being the same."""
 
 
 def _profile(profile: Profile, narrow: bool) -> Profile:

@@ -33,9 +33,9 @@ METHODS = (
 
 PAIRS = {"BC": ("BC iterative", "BC"),
          "BCv2 + complement": ("BCv2 + complement, iterative", "BCv2 + complement")}  # fmt: skip
-"""What Eq. 22 is compared with: the same paths in one step."""
+"""What Eq. 22 is compared with, the same paths in one step."""
 MARGIN = 0.5
-"""Points of test accuracy that count as "no accuracy lost": four of the digits' 809 test images."""
+"""Points of test accuracy that count as "no accuracy lost", four of the digits' 809 test images."""
 
 
 def memory_cell(profile: Profile, method: str) -> Cell:

@@ -42,7 +42,7 @@ NETWORKS = {
     "mobilenet_v2": _torchvision("mobilenet_v2"),
     "resnet50": _torchvision("resnet50"),
 }
-"""Networks beside those of the benchmarks: number of classes -> a fresh network."""
+"""Networks beside those of the benchmarks, made for a number of classes."""
 
 
 class Problem:

@@ -47,7 +47,7 @@ def decide(claim: Claim, root: str | Path) -> Claim:
     Returns:
         as it is, with the command that would make the record, if there is none.
     Raises:
-        LedgerError: for an unknown experiment.
+        bcnet_lib.claims.LedgerError: for an unknown experiment.
     """
     if claim.experiment not in EXPERIMENTS:
         known = ", ".join(EXPERIMENTS)
