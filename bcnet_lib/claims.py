@@ -196,11 +196,16 @@ class PaperVsOurs:
             x = {k: escape(v) for k, v in c.cells().items()}
             return (
                 f'<tr><th scope="row">{x["claim"]}</th><td>{x["place"]}</td>'
-                f'<td class="num">{x["paper"]}</td><td class="num">{x["ours"]}</td>'
+                f'<td{_fits(c.cells()["paper"])}>{x["paper"]}</td><td class="num">{x["ours"]}</td>'
                 f'<td class="num">{x["difference"]}</td><td>{_badge(c.verdict)}</td></tr>'
             )
 
         return _html(self.caption, list(_COLUMNS.values()), map(row, self.rows))
+
+
+def _fits(text: str) -> str:
+    """Numbers and short words stand in one line; longer words take several."""
+    return ' class="num"' if len(text) <= 32 else ""
 
 
 # ---------------------------------------------------------------------------- the ledger
