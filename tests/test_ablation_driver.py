@@ -256,6 +256,8 @@ def run_smoke(folder: Path) -> None:
 def start(folder: Path) -> multiprocessing.Process:
     process = multiprocessing.get_context("fork").Process(target=run_smoke, args=(folder,))
     process.start()
+    while process.is_alive() and os.getpgid(process.pid) != process.pid:
+        time.sleep(0.001)  # it is still in our group
     return process
 
 
