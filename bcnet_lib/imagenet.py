@@ -23,7 +23,7 @@ from .batches import Batched, mix
 from .cifar10 import DataError
 from .data import Data, indices
 
-__all__ = ["FolderSplit", "load"]
+__all__ = ["FolderSplit", "Kept", "load"]
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, on a scale of 0..1
 CHUNK = 64  # images a worker decodes at a time
@@ -51,7 +51,7 @@ class FolderSplit(Batched):
     """Where batches go."""
     workers: int | None = None
     """Processes that decode; 0: none; None: the cores of the machine, shared by its devices."""
-    kept: "_Kept | None" = None
+    kept: "Kept | None" = None
     """Where decoded images are kept that are looked at again and again; None: nowhere."""
 
     def __post_init__(self):
@@ -189,17 +189,23 @@ class _Chunks(Dataset):
             return self.transform(image)  # (3, H, W)
 
 
-class _Kept:
-    """Decoded images of a split. Memory is used for those that were put in, not before."""
+class Kept:
+    """Decoded images of a split. Memory is used for those that were put in, not before.
+
+    Args:
+        n: images of the split. size: their height and width, in pixels.
+    """
 
     def __init__(self, n: int, size: int):
         self.x = torch.empty((n, 3, size, size), dtype=torch.uint8)
         self.there = torch.zeros(n, dtype=torch.bool)
 
     def has(self, rows: Tensor) -> bool:
+        """Whether all of these images (their positions, int64) are kept."""
         return bool(self.there[rows].all())
 
     def put(self, rows: Tensor, x: Tensor) -> None:
+        """Keep images x (B, 3, size, size) uint8 at these positions (B,)."""
         self.x[rows], self.there[rows] = x, True
 
 
@@ -247,7 +253,7 @@ def load(name: str, root: Path, *, seed: int, val: float, size: int | None = Non
                 f"split '{part}' of '{name}' is empty with {len(y):,} images, size={size}, "
                 f"val={val}: use more images or a larger share"
             )
-        options = {"kept": _Kept(len(index), int(crop))} if part == "val" else {}
+        options = {"kept": Kept(len(index), int(crop))} if part == "val" else {}
         labels = torch.from_numpy(y[index])
         splits[part] = FolderSplit(folder, files[index], labels, int(crop), part, **options)
     return Data(name, **splits, classes=len(classes), seed=seed, mean=MEAN, std=STD)
