@@ -31,7 +31,7 @@ LEVEL = 0.999
 """Of the intervals whose half widths are combined, close to 1 as many numbers are compared."""
 TIMINGS = ("seconds", "allocated")
 """Columns that no second run repeats: times, and what a GPU's allocator holds."""
-FREE = ("core_seconds", "libraries", "throughput")
+FREE = ("core_seconds", "libraries", "devices", "throughput")
 """Parameters that say how a record was computed, not what."""
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from bcnet_lib.ablations import run
 from bcnet_lib.ablations.cells import Cell, CellError, Where, compute, finish
+from tests.arithmetic import SMOKE, SUMS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +50,23 @@ def test_a_finished_cell_is_not_computed_again(tmp_path):
 
 
 def test_equal_cells_are_computed_once_and_seeds_of_the_experiment_do_not_count(tmp_path):
-    more = replace(Settings(), seeds=50, values=(1, 2))
-    done = compute([cell(1), cell(1), cell(1, more)], Where(folder=tmp_path))
-    assert calls(tmp_path).count("1") <= 2  # the third differs as an object, and finds the file
-    assert cell(1).path(tmp_path) == cell(1, more).path(tmp_path)
-    assert {body["result"]["value"] for body in done.done.values()} == {10}
+    more = cell(1, replace(Settings(), seeds=50, values=(1, 2)))
+    found = compute([cell(1), cell(1), more], Where(folder=tmp_path), jobs=2)
+    assert calls(tmp_path) == ["1"]
+    assert found.done[more]["result"]["value"] == found.done[cell(1)]["result"]["value"] == 10
+    bad = [cell(2, s, method="fails") for s in (Settings(), more.settings)]
+    failed = compute(bad, Where(folder=tmp_path))
+    assert len(failed.failed) == 1 and not failed.left and all(c in failed.failed for c in bad)
+
+
+def test_a_record_says_where_its_cells_were_computed(tmp_path):
+    where = Where(folder=tmp_path)
+    assert "devices" not in run(SUMS, "smoke", where).parameters
+    path = SUMS.stages(SMOKE, [0])[0][0].path(tmp_path)
+    body = json.loads(path.read_text())
+    assert body["device"] == "cpu"
+    path.write_text(json.dumps(body | {"device": "cuda"}))
+    assert run(SUMS, "smoke", where).parameters["devices"] == ["cpu", "cuda"]
 
 
 def test_other_settings_or_keys_have_other_files(tmp_path):

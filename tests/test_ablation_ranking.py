@@ -62,7 +62,7 @@ def test_without_time_there_is_no_record(tmp_path, few):
     assert run(RANKING, "smoke", Where(folder=tmp_path, until=time.time()), seeds=1) is None
 
 
-@pytest.mark.parametrize("seeds", [[1, 1], [], 0])
+@pytest.mark.parametrize("seeds", [[1, 1], [], 0, [0, -1]])
 def test_nothing_counts_twice_and_something_counts(tmp_path, seeds):
     with pytest.raises(ValueError, match="ranking: at least one seed, and each once"):
         run(RANKING, "smoke", Where(folder=tmp_path), seeds=seeds)

@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -61,9 +62,9 @@ class Where:
         return self.left() == 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Cell:
-    """One unit of work."""
+    """One unit of work; two are equal if they leave the same file."""
 
     name: str
     """Of the kind of work; the folder of its files."""
@@ -80,13 +81,21 @@ class Cell:
         """A cell with its key as keywords."""
         return cls(name=name, run=run, settings=settings, key=tuple(key.items()))
 
+    def __eq__(self, other) -> bool:
+        if not isinstance(other, Cell):
+            return NotImplemented
+        return (self.name, self.slug) == (other.name, other.slug)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.slug))
+
     @property
     def identity(self) -> dict:
         """What decides its numbers; the number of seeds of an experiment does not."""
         settings = {k: v for k, v in asdict(self.settings).items() if k not in ("seeds", "values")}
         return json.loads(json.dumps({"settings": settings, "key": dict(self.key)}))
 
-    @property
+    @cached_property
     def slug(self) -> str:
         """Its name in messages and of its files: the key in words, and a digest of all."""
         words = "-".join(re.sub(r"\W+", "_", str(v)).strip("_") for _, v in self.key)[:60]
@@ -98,7 +107,7 @@ class Cell:
         return Path(folder) / self.name / f"{self.slug}.json"
 
     def load(self, folder: str | Path) -> dict | None:
-        """What it left: ``result``, ``seconds``, ``library``; None if it is not done.
+        """What it left: ``result``, ``seconds``, ``library``, ``device``; None if it is not done.
 
         Raises:
             CellError: if the file is no such file.
@@ -124,7 +133,7 @@ class Outcome:
     """What a call of ``compute`` left."""
 
     done: dict[Cell, dict]
-    """Of every finished cell: ``result``, ``seconds``, ``library``."""
+    """Of every finished cell, what its file holds: see ``Cell.load``."""
     failed: dict[Cell, str]
     """Why a cell failed."""
     left: tuple[Cell, ...]
@@ -189,6 +198,7 @@ def finish(cell: Cell, where: Where) -> dict | None:
         return None
     seconds = round(clock() - began, 3)
     body = {"identity": cell.identity, "seconds": seconds, "library": CODE}
+    body["device"] = where.device.partition(":")[0]  # of several, the first
     if distributed.processes() > 1:
         body["processes"] = distributed.processes()
     body["result"] = result

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 from ..profiles import Profile
 from ..results import Measured, Record
+from ..results import measured as measure
 from .cells import Cell, Outcome, Where, compute
 from .findings import Finding
 
@@ -39,12 +40,14 @@ class Experiment:
         """Seeds to run: so many from 0, these, or as many as the profile says.
 
         Raises:
-            ValueError: for none at all, or one given twice.
+            ValueError: for none at all, a negative one, or one given twice.
         """
         seeds = profile.seeds if seeds is None else seeds
         seeds = list(range(seeds) if isinstance(seeds, int) else seeds)
-        if not seeds or len(set(seeds)) < len(seeds):
-            raise ValueError(f"{self.name}: at least one seed, and each once, got {seeds}")
+        if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+            raise ValueError(
+                f"{self.name}: at least one seed, and each once, from 0 on, got {seeds}"
+            )
         return seeds
 
     def record(
@@ -70,6 +73,10 @@ class Experiment:
             "core_seconds": round(sum(body["seconds"] for body in done.values())),
             "libraries": sorted({body["library"] for body in done.values()}),
         }
+        here = where.device.partition(":")[0]
+        devices = sorted({body.get("device", here) for body in done.values()})
+        if devices != [here]:
+            parameters["devices"] = devices  # of cells that were there before
         if processes := sorted({body.get("processes", 1) for body in done.values()} - {1}):
             parameters["processes"] = processes  # under torchrun; BatchNorm saw parts of a batch
         return Record.new(
@@ -108,8 +115,6 @@ def run(
         ExperimentError: with the first failure, when all other cells are done.
         ValueError: for an unknown profile or wrong seeds.
     """
-    from ..results import measured as measure
-
     if profile_name not in experiment.profiles:
         known = ", ".join(experiment.profiles)
         raise ValueError(f"{experiment.name}: unknown profile {profile_name!r}; known are {known}")
