@@ -139,7 +139,8 @@ class Comparison:
 
         about = [self.profile] if self.profile else []
         if isinstance(self.ours, Interval):
-            about.insert(0, f"{self.ours.n} seed{'s' * (self.ours.n != 1)}")
+            seeds = f"{self.ours.n} seed{'s' * (self.ours.n != 1)}"
+            about.insert(0, "exact" if self.ours.exact else seeds)
         gap = self.difference
         ours = show(self.ours)
         if about and self.ours is not None:

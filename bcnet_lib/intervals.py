@@ -34,8 +34,15 @@ class Interval(NamedTuple):
     def high(self) -> float:
         return self.mean + self.half
 
+    @property
+    def exact(self) -> bool:
+        """Whether it is a count, which no seed changes: one value and nothing around it."""
+        return self.n == 1 and self.half == 0
+
     def text(self, digits: int = 2) -> str:
-        """``0.74 ± 0.02``; ``0.74 (no interval)`` where there was one value only."""
+        """``0.74 ± 0.02``; ``0.74`` if exact; ``0.74 (no interval)`` for one value of many."""
+        if self.exact:
+            return f"{self.mean:.{digits}f}"
         if math.isinf(self.half):
             return f"{self.mean:.{digits}f} (no interval)"
         return f"{self.mean:.{digits}f} ± {self.half:.{digits}f}"

@@ -75,6 +75,14 @@ def test_one_value_has_no_interval_and_says_so():
     assert one.n == 1 and math.isinf(one.half) and str(one) == "0.50 (no interval)"
 
 
+def test_a_count_is_exact_and_needs_no_seeds():
+    half = Interval(0.5, 0.0, 1)
+    row = Comparison(claim="eq22", place="Table 11", paper="less", ours=half, verdict="reproduced",
+                     profile="digits", unit="times")  # fmt: skip
+    assert half.exact and row.cells()["ours"] == "0.50 times (exact, digits)"
+    assert not mean_interval([0.5, 0.5]).exact and not mean_interval([0.5]).exact
+
+
 def test_pairing_removes_what_the_seed_does_to_both():
     seed_effect = np.array([0.0, 5.0, -3.0, 8.0])
     difference = paired_difference(seed_effect + 1.0, seed_effect)

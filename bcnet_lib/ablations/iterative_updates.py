@@ -171,7 +171,7 @@ def _memory(record: Record) -> Finding:
         claim="iterative-memory",
         place="Table 11",
         what="activations of a step in turn (Eq. 22) relative to both paths at once (Eq. 10)",
-        paper="about half",
+        paper="less memory",
         ours=Interval(at_once, 0.0, 1),
         verdict="reproduced" if at_once < 0.6 else verdict,
         note=(

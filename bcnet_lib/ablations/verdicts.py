@@ -85,6 +85,7 @@ def compared(claim: Claim, root: str | Path = "../../figures") -> list[Compariso
 def said(found: Finding) -> str:
     """A finding in words: its number, of how many seeds at which profile, and its note."""
     n = found.ours.n
-    seeds = f"{n} seed{'s' * (n != 1)}, profile {found.profile}"
+    seeds = "exact" if found.ours.exact else f"{n} seed{'s' * (n != 1)}"
+    about = f"{seeds}, profile {found.profile}"
     what = found.what[:1].upper() + found.what[1:]
-    return f"{what}: {found.ours.text()} {found.unit}".rstrip() + f" ({seeds}). {found.note}"
+    return f"{what}: {found.ours.text()} {found.unit}".rstrip() + f" ({about}). {found.note}"
