@@ -204,13 +204,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--folder", type=Path, help="default: _build/reproduce/ and the library's hash: fresh for "
         "every version of the library, kept so that a run which was stopped goes on")  # fmt: skip
     o = parser.parse_args(arguments)
+    folder = (o.folder or Path("_build/reproduce") / CODE[:12]).absolute()
+    driver.check_options(parser, o, folder=folder)
     records = committed(o.figures, o.profile)
     if unknown := [name for name in o.only or () if name not in records]:
         parser.error(f"--only {unknown[0]}: {o.figures} has records of {', '.join(records)}")
     if not records:
         parser.error(f"no record of profile {o.profile!r} in {o.figures}")
     names = [name for name in records if name in (o.only or records)]
-    folder = (o.folder or Path("_build/reproduce") / CODE[:12]).absolute()
     needs.absolute_root()
     where = Where(folder=folder / "cells", device=o.device)
     chosen = [EXPERIMENTS[name] for name in names if name in EXPERIMENTS]

@@ -137,13 +137,20 @@ def test_a_record_is_not_replaced_by_one_of_fewer_seeds(known, capsys):
         (["--jobs", "0"], "at least one process"),
         (["--scheduler", "tcp://here"], "--scheduler needs --backend"),
         (["--device", "cuda:99"], "no CUDA device"),
+        (["--device", "tpu"], "--device tpu: torch knows no such device"),
+        (["--minutes", "-1"], "--minutes -1.0: 0 or more"),
+        (["--minutes", "nan"], "--minutes nan: 0 or more"),
+        (["--folder", "a file/cells"], "--folder a file/cells: cannot write to"),
+        (["--out", "a file"], "--out a file: cannot write to"),
     ],
 )
 def test_wrong_options_are_named(known, monkeypatch, capsys, options, says):
-    monkeypatch.setattr(driver.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(driver.torch.cuda, "device_count", lambda: 0)
+    Path("a file").touch()
     with pytest.raises(SystemExit) as stop:
         driver.main(options)
     assert stop.value.code == 2 and says in capsys.readouterr().err
+    assert not Path("_build").exists()
 
 
 def test_make_passes_its_variables_on(tmp_path):

@@ -15,7 +15,7 @@ from folders import fake_imagenet
 
 from bcnet_lib import Recipe, data, distributed
 from bcnet_lib.checkpoint import CheckpointError
-from bcnet_lib.results import Record
+from bcnet_lib.results import Measured, Record
 from bcnet_lib.scratch import train_from_scratch, train_in_parts
 
 HERE = Path(__file__).parent
@@ -170,6 +170,17 @@ def test_without_time_nothing_is_kept_and_the_exit_says_so(tmp_path, monkeypatch
     assert together_small.main([*map(str, arguments), "--minutes", "0"]) == 1
     assert "the time is up" in capsys.readouterr().out
     assert not path.exists()
+
+
+def test_what_would_fail_in_the_end_is_refused_at_once(tmp_path, capsys):
+    path = tmp_path / together_small.NAME / "paper" / "results.json"
+    rows = [{"seed": s, "accuracy": 90.0} for s in range(2)]
+    options = {"experiment": together_small.NAME, "profile": "paper", "measured": Measured()}
+    Record.new("made up", rows, parameters={"seeds": [0, 1]}, **options).save(path)
+    for wrong, says in ((["--seeds", "1"], "has 2 seeds, this run 1"), (["--seeds", "0"], "seed")):
+        with pytest.raises(SystemExit):
+            together_small.main(["--out", str(tmp_path), *wrong])
+        assert says in capsys.readouterr().err
 
 
 # ------------------------------------------------------------ training from scratch in parts

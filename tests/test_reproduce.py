@@ -149,6 +149,15 @@ def test_unknown_names_are_refused(sums, capsys):
     assert "--only product: figures has records of sums" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "options, says", [(["--jobs", "0"], "--jobs 0: at least"), (["--device", "tpu"], "no such dev")]
+)
+def test_wrong_options_are_named(sums, capsys, options, says):
+    with pytest.raises(SystemExit):
+        reproduce.main(options)
+    assert says in capsys.readouterr().err
+
+
 def test_every_committed_record_of_digits_can_be_computed_anew():
     names = {p.parents[1].name for p in (ROOT / "figures").glob("*/digits/results.json")}
     assert {"ranking", "other_roads", "prior_records"} <= names <= set(MAKERS)

@@ -9,6 +9,7 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Iterable, Sequence
@@ -27,7 +28,7 @@ from . import EXPERIMENTS, chapter
 from .cells import CODE, Cell, Where, compute
 from .experiment import Experiment
 
-__all__ = ["Line", "Log", "compute_all", "drive", "main"]
+__all__ = ["Line", "Log", "check_options", "compute_all", "drive", "main"]
 
 PROFILES = tuple(dict.fromkeys(p for e in EXPERIMENTS.values() for p in e.profiles))
 BACKENDS = ("dask", "ray")
@@ -294,12 +295,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _chosen(parser, o.only, o.profile)
     logs = WORK / o.profile
     out = o.out or (logs / "figures" if o.profile == "smoke" else Path("figures"))
-    if o.jobs < 1:
-        parser.error(f"--jobs {o.jobs}: at least one process is needed")
+    check_options(parser, o, folder=o.folder, out=out)
     if o.scheduler and not o.backend:
         parser.error("--scheduler needs --backend dask or --backend ray")
-    if o.device.startswith("cuda") and not torch.cuda.is_available():
-        parser.error(f"--device {o.device}: torch finds no CUDA device here")
     needs.absolute_root()
     until = None if o.minutes is None else time.time() + 60 * o.minutes
     where = Where(folder=o.folder.absolute(), device=o.device, until=until)
@@ -325,6 +323,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Log(logs / "log.txt")(f"after {time.monotonic() - began:.0f} s\n{text}", show=False)
     print(f"\n{text}\n\n{time.monotonic() - began:.0f} s; log: {logs / 'log.txt'}")
     return 0 if all(line.good for line in lines) else 1
+
+
+def check_options(parser: argparse.ArgumentParser, options, **folders: Path) -> None:
+    """Refuse what would only fail after long work; options of ``main``, and folders by option.
+
+    Raises:
+        SystemExit: naming the option.
+    """
+    if getattr(options, "jobs", 1) < 1:
+        parser.error(f"--jobs {options.jobs}: at least one process is needed")
+    minutes = getattr(options, "minutes", None)
+    if minutes is not None and not minutes >= 0:  # also NaN
+        parser.error(f"--minutes {minutes}: 0 or more are needed")
+    try:
+        device = torch.device(options.device)
+    except RuntimeError:
+        parser.error(f"--device {options.device}: torch knows no such device; cpu or cuda, say")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        there = f"torch finds {torch.cuda.device_count() or 'no'} CUDA device here"
+        parser.error(f"--device {options.device}: {there}")
+    for name, folder in folders.items():
+        there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+        try:
+            with tempfile.TemporaryFile(dir=there):
+                pass
+        except OSError as error:
+            parser.error(f"--{name} {folder}: cannot write to '{there}' ({error.strerror})")
 
 
 def _chosen(parser, only: Sequence[str] | None, profile: str) -> list[Experiment]:

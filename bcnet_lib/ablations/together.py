@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .. import distributed, needs
-from . import EXPERIMENTS, chapter
+from . import EXPERIMENTS, chapter, driver
 from .cells import Where
 from .experiment import run
 
@@ -42,6 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(
             f"--profile {o.profile}: not all of {', '.join(o.only or EXPERIMENTS)} have it"
         )
+    driver.check_options(parser, o, folder=o.folder, out=o.out)
+    try:
+        for name in names:  # known before the long work, not after it
+            chapter.keep_larger(EXPERIMENTS[name], o.profile, o.out, o.seeds)
+    except ValueError as error:
+        parser.error(str(error))
     needs.absolute_root()
     until = None if o.minutes is None else time.time() + 60 * o.minutes
     with distributed.joined(o.device) as device:
