@@ -54,7 +54,7 @@ def forest(findings: Sequence, unit: str = "points") -> BookFigure:
         said.append(
             f"{f.claim}, {f.profile}, {f.ours.n} seeds: {f.ours.text()} {unit}, {f.verdict}"
         )
-    ax.set_yticks(range(len(shown)), labels, fontsize=10)
+    ax.set_yticks(range(len(shown)), labels, fontsize=12)
     ax.set_ylim(len(shown) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="x")
