@@ -24,6 +24,7 @@ __all__ = [
     "read_state",
     "same_settings",
     "settings_of",
+    "weights_digest",
     "write",
     "write_state",
 ]
@@ -111,6 +112,14 @@ def load_weights(path: str | Path, net, state: dict) -> None:
                 f"{_shape(there)} in the file. Restore the network, or name another file"
             )
     net.load_state_dict(state)
+
+
+def weights_digest(net) -> str:
+    """SHA-256 over names and values of a network's state."""
+    digest = hashlib.sha256()
+    for name, tensor in net.state_dict().items():
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _shape(tensor) -> str:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from bcnet_lib import plots_components as plots
 from bcnet_lib.ablations import components, iterative_updates, prior_sampling, run, searches
-from bcnet_lib.ablations.cells import Where
+from bcnet_lib.ablations.cells import TimeUp, Where, finish
 from bcnet_lib.ablations.findings import signs
 from bcnet_lib.ablations.problem import problem_of
 from bcnet_lib.memory import peak_memory
@@ -109,8 +109,31 @@ def test_a_search_scores_so_many_widths_and_starts_with_its_population(problem, 
     assert list(scored)[: len(C)] == [tuple(c) for c in C.tolist()]
     assert all(score == sum(c) for c, score in scored.items())
     over = Where(folder=tmp_path, until=0.0)
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeUp):
         prior_sampling._search(net, problem, lambda c: 0.0, C, 5, over)
+
+
+def test_a_stopped_search_of_a_supernet_goes_on_with_its_scores(tmp_path, monkeypatch):
+    cell = prior_sampling.cell(SMOKE, "random", 0)
+    steps = dict(cell.key)["steps"]
+    finish(searches.supernets.cell(SMOKE, prior_sampling.METHOD, 0, steps), Where(folder=tmp_path))
+    real, asked, stop_after = prior_sampling.make_score, [], [6]
+
+    def counted(*args):
+        score = real(*args)
+        return lambda c: asked.append(tuple(c)) or score(c)
+
+    monkeypatch.setattr(prior_sampling, "make_score", counted)
+    monkeypatch.setattr(Where, "over", property(lambda _: len(asked) >= stop_after[0]))
+    assert finish(cell, Where(folder=tmp_path)) is None
+    assert len(asked) == 6 and not cell.path(tmp_path).exists()
+    stop_after[0] = 99
+    body = finish(cell, Where(folder=tmp_path))
+    kept = SMOKE.population  # a whole generation; the rest of the second is scored again
+    assert len(asked) == 6 + SMOKE.population * SMOKE.generations - kept
+    assert [file.suffix for file in (tmp_path / "starts").iterdir()] == [".json"]
+    cell.path(tmp_path).unlink()
+    assert finish(cell, Where(folder=tmp_path))["result"] == body["result"]
 
 
 def test_the_best_so_far_is_that_of_the_first_widths_scored(problem):

@@ -10,6 +10,7 @@ from bcnet_lib import Recipe, Supernet, SupernetTrainer, WidthSpace
 from bcnet_lib.ablations import searches, supernets
 from bcnet_lib.ablations.cells import Where, finish
 from bcnet_lib.ablations.problem import Problem, problem_of
+from bcnet_lib.checkpoint import weights_digest, write_state
 from bcnet_lib.evaluate import evaluate, evaluate_many
 from bcnet_lib.methods import AT_ONCE, METHODS, passes_a_step, twins
 from bcnet_lib.models import digits_cnn
@@ -124,6 +125,39 @@ def test_stopped_scoring_goes_on_where_it_was(tmp_path, monkeypatch):
         train(*asked, Where(folder=tmp_path))
     assert train(*asked, Where(folder=tmp_path)) == whole
     assert sum(calls[3:]) == SMOKE.widths - 20
+
+
+def test_scores_of_other_weights_are_not_gone_on_with(tmp_path):
+    asked = SMOKE, "UA", 0, 2
+    whole = train(*asked, Where(folder=tmp_path / "whole"))
+    partial = supernets.cell(*asked).path(tmp_path).with_suffix(".scores")
+    wrong = torch.full((20, 1), 7.0)
+    write_state(partial, {"right": wrong, "weights": "of an earlier version"})
+    assert train(*asked, Where(folder=tmp_path)) == whole
+    net = supernets.load_net(supernets.cell(*asked), Where(folder=tmp_path))
+    supernets.cell(*asked).path(tmp_path).unlink()
+    write_state(partial, {"right": wrong, "weights": weights_digest(net)})  # but of these they are
+    assert train(*asked, Where(folder=tmp_path))["correct"][0][:20] == [7] * 20
+
+
+def test_passes_that_are_no_whole_number_of_steps_are_refused():
+    with pytest.raises(
+        ValueError, match=r"passes=10: BC \+ complement takes 4 a step, choose a mu"
+    ):
+        supernets.steps_of(replace(SMOKE, passes=10), "BC + complement", "passes")
+
+
+@pytest.mark.parametrize("search", ["evolution", "greedy"])
+def test_a_search_whose_time_is_up_goes_on_to_the_same_width(tmp_path, monkeypatch, search):
+    whole = found(BRIEF, search, 0, Where(folder=tmp_path / "whole"), "BC", 4)
+    finish(supernets.cell(BRIEF, "BC", 0, 4), Where(folder=tmp_path))
+    cell, looks = searches.cell(BRIEF, search, 0, "BC", 4), []
+    with monkeypatch.context() as clock:  # over at the second look, that after a generation
+        clock.setattr(Where, "over", property(lambda _: looks.append(0) or len(looks) > 1))
+        assert finish(cell, Where(folder=tmp_path)) is None
+    assert cell.path(tmp_path).with_suffix(".search").exists()
+    assert finish(cell, Where(folder=tmp_path))["result"] == whole
+    assert [f.suffix for f in (tmp_path / "searches").iterdir()] == [".json"]
 
 
 def test_experiments_that_search_differently_share_their_supernets():

@@ -27,7 +27,7 @@ from ..files import write_whole
 from ..progress import bar as progress_bar
 from ..results import library_hash
 
-__all__ = ["CODE", "Cell", "CellError", "Outcome", "Where", "compute", "finish"]
+__all__ = ["CODE", "Cell", "CellError", "Outcome", "TimeUp", "Where", "compute", "finish"]
 
 CODE = library_hash()
 """Of the library that this process runs, even if its files are edited meanwhile."""
@@ -35,6 +35,10 @@ CODE = library_hash()
 
 class CellError(DataError):
     """A file of a cell that is none."""
+
+
+class TimeUp(Exception):
+    """The time was over deep inside a cell, which has kept what it needs to go on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +73,9 @@ class Cell:
     name: str
     """Of the kind of work; the folder of its files."""
     run: Callable
-    """``run(settings, where, file, **key) -> dict`` of JSON values, or None if the time was not
-    enough; ``file`` is a path without ending, for its checkpoints. A function of a module."""
+    """``run(settings, where, file, **key) -> dict`` of JSON values, or None (or ``TimeUp``) if the
+    time was not enough; ``file`` is a path without ending, for its checkpoints. A function of a
+    module."""
     settings: object
     """Frozen dataclass."""
     key: tuple[tuple[str, object], ...]
@@ -193,7 +198,10 @@ def finish(cell: Cell, where: Where) -> dict | None:
     clock = time.process_time if where.device == "cpu" else time.monotonic
     path, began = cell.path(where.folder), clock()
     path.parent.mkdir(parents=True, exist_ok=True)
-    result = cell.run(cell.settings, where, path.with_suffix(""), **dict(cell.key))
+    try:
+        result = cell.run(cell.settings, where, path.with_suffix(""), **dict(cell.key))
+    except TimeUp:
+        result = None
     if result is None:
         return None
     seconds = round(clock() - began, 3)

@@ -11,6 +11,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from .. import distributed
+from ..checkpoint import read_state, weights_digest, write_state
 from ..data import mix
 from ..intervals import headline, mean_interval
 from ..profiles import PROFILES, Profile
@@ -19,7 +21,7 @@ from ..search import BudgetError, evolve, fit_prior
 from ..search.budget import draw_within, shrink_within, widen_within
 from ..search.result import make_score
 from . import searches, supernets
-from .cells import Cell, Where
+from .cells import Cell, TimeUp, Where
 from .experiment import Experiment
 from .findings import Finding, better, paired, signs
 from .problem import Problem, problem_of
@@ -40,7 +42,7 @@ REPEATS = 8  # searches of one supernet from one start, where scores are looked 
 
 
 class _Stop(Exception):
-    """Enough widths are scored, or the time is over."""
+    """Enough widths are scored."""
 
 
 def _repeats(problem: Problem) -> int:
@@ -65,9 +67,7 @@ def population_of(start: str, problem: Problem, errors: np.ndarray, seed: int) -
         prior = searches.spread_prior(errors, problem, n, seed)
         if times > 1:
             prior = fit_prior(errors, cost, budget, temperature=times * prior.temperature)
-        for _ in range(
-            20
-        ):  # at the lowest temperature, other draws may repeat themselves too often
+        for _ in range(20):  # other draws than those that fixed it may repeat themselves too often
             try:
                 return prior.sample(rng, n, distinct=True)
             except BudgetError:
@@ -85,8 +85,13 @@ def population_of(start: str, problem: Problem, errors: np.ndarray, seed: int) -
     return C
 
 
-def run(settings: Profile, where: Where, file: Path, *, start: str, seed: int, steps: int):
+def run(
+    settings: Profile, where: Where, file: Path, *, start: str, seed: int, steps: int
+) -> dict | None:
     """Search one supernet from one start, several times where scores are looked up.
+
+    Where a supernet scores, scores are kept after each generation in ``file`` with the ending
+    ``.search``, and a search that was stopped goes on with them.
 
     Returns:
         None if the time was over; else lists with one entry a search: populations (n, L), scored
@@ -104,40 +109,68 @@ def run(settings: Profile, where: Where, file: Path, *, start: str, seed: int, s
     else:
         net = supernets.load_net(trained, where)
         score = make_score(net, problem.data, "val", settings.score_batch, None)
+    kept = None if looked_up else _Kept(file.with_suffix(".search"), net)
     out = {"populations": [], "scored": [], "scores": [], "first": []}
     for repeat in range(_repeats(problem)):
         C = population_of(start, problem, supernets.errors_of(result), mix(seed, 8, repeat))
-        try:
-            scored = _search(net, problem, score, C, mix(seed, 9, repeat), where)
-            first = [scored.get(c) for c in map(tuple, C.tolist())]
-        except TimeoutError:
-            return None
+        scored = _search(net, problem, score, C, mix(seed, 9, repeat), where, kept)
+        first = [scored.get(c) for c in map(tuple, C.tolist())]
         out["populations"].append(C.tolist())
         out["scored"].append([list(c) for c in scored])
         out["scores"].append(list(scored.values()))
         out["first"].append(first)
     best = max(range(len(out["scores"][0])), key=out["scores"][0].__getitem__)
     out["accuracies"] = searches.judge(problem, out["scored"][0][best], seed, where)
-    return None if out["accuracies"] is None else out
+    if out["accuracies"] is None:
+        return None
+    if distributed.is_first():
+        file.with_suffix(".search").unlink(missing_ok=True)
+    return out
 
 
-def _search(net, problem: Problem, score, C, seed: int, where: Where) -> dict[tuple, float]:
-    """Widths and scores in the order in which ``evolve`` asks for them, so many and no more."""
+class _Kept:
+    """Scores on file, of one supernet: width -> score."""
+
+    def __init__(self, path: Path, net):
+        self.path, self.weights = path, weights_digest(net)
+        state = read_state(path) if path.exists() else {}
+        mine = state.get("weights") == self.weights  # else of one that was trained before
+        self.scores = {tuple(c): s for *c, s in state["table"]} if mine else {}
+
+    def keep(self, scored: Mapping[tuple, float]) -> None:
+        self.scores |= scored
+        table = [[*c, s] for c, s in self.scores.items()]
+        write_state(self.path, {"weights": self.weights, "table": table})
+
+
+def _search(
+    net, problem: Problem, score, C, seed: int, where: Where, kept: _Kept | None = None
+) -> dict[tuple, float]:
+    """Widths and scores in the order in which ``evolve`` asks for them, so many and no more.
+
+    Raises:
+        TimeUp: if the time is over.
+    """
     profile, scored = problem.profile, {}
     most = profile.population * profile.generations
 
     def limited(c):
-        if where.over:
-            raise TimeoutError
         if len(scored) == most:
             raise _Stop
         key = tuple(int(w) for w in c)
-        scored[key] = float(score(c))
+        if kept is not None and key in kept.scores:
+            scored[key] = kept.scores[key]
+        elif where.over:
+            raise TimeUp
+        else:
+            scored[key] = float(score(c))
         return scored[key]
 
     sizes = {"population": profile.population, "generations": 4 * profile.generations}
     try:  # offspring over the budget is not scored: more generations for as many evaluations
         options = {"initial": C, "score": limited, "progress": False}
+        if kept is not None:
+            options["callback"] = lambda *_: kept.keep(scored)
         evolve(net, problem.data, budget=problem.budget, seed=seed, **sizes, **options)
     except _Stop:
         pass

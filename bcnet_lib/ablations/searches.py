@@ -9,12 +9,13 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from .. import distributed
 from ..data import mix
 from ..profiles import Profile
 from ..search import BudgetError, Prior, evolve, fit_prior, greedy, uniform
 from ..search.budget import draw_within
 from . import supernets
-from .cells import Cell, Where, finish
+from .cells import Cell, TimeUp, Where, finish
 from .problem import Problem, problem_of
 
 __all__ = ["BASELINES", "SEARCHES", "cell", "judge", "run", "score_of", "spread_prior"]
@@ -60,6 +61,8 @@ def run(
     accuracies = judge(problem, c, seed, where)
     if accuracies is None:
         return None
+    if distributed.is_first():
+        file.with_suffix(".search").unlink(missing_ok=True)
     return {
         "widths": [int(w) for w in c],
         "macs": int(problem.cost.macs(c)),
@@ -87,6 +90,7 @@ def _search(problem: Problem, where: Where, file: Path, search, method, seed, st
     options["batch_size"] = profile.score_batch
     if score is None:  # a search that is stopped goes on
         options["checkpoint"] = file.with_suffix(".search")
+        options["callback"] = lambda *_: _look_at_the_clock(where)  # when its scores are kept
     if search == "greedy":
         found = greedy(net, problem.data, **options)
     else:
@@ -98,6 +102,11 @@ def _search(problem: Problem, where: Where, file: Path, search, method, seed, st
             options["initial"] = prior.sample(rng, profile.population, distinct=True)
         found = evolve(net, problem.data, seed=seed, **sizes, **options)
     return found.best, float(found.score), int(found.evaluations)
+
+
+def _look_at_the_clock(where: Where) -> None:
+    if where.over:
+        raise TimeUp
 
 
 def score_of(problem: Problem, result: dict):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from .. import distributed
-from ..checkpoint import load_weights, read_state, write_state
+from ..checkpoint import load_weights, read_state, weights_digest, write_state
 from ..evaluate import evaluate_many
 from ..fairness import unevenness
 from ..methods import AT_ONCE, METHODS, Method, passes_a_step
@@ -52,12 +52,19 @@ def steps_of(profile: Profile, method: str, equal: str) -> int:
 
     Args:
         equal: ``"passes"`` or ``"steps"``, what all methods have in common.
+    Raises:
+        ValueError: for another word, or passes that are no whole number of the method's steps.
     """
     if equal not in EQUAL:
         raise ValueError(f"equal must be one of {', '.join(EQUAL)}, got {equal!r}")
     if equal == "steps":
         return profile.steps
-    return profile.passes // passes_a_step(method_of(method))
+    a_step = passes_a_step(method_of(method))
+    if profile.passes % a_step:
+        raise ValueError(
+            f"passes={profile.passes}: {method} takes {a_step} a step, choose a multiple of it"
+        )
+    return profile.passes // a_step
 
 
 def cell(profile: Profile, method: str, seed: int, steps: int) -> Cell:
@@ -121,11 +128,18 @@ def run(
 
 
 def _correct(problem, net, partial: Path, where: Where) -> list[list[int]] | None:
-    """Images right, by path and width (P, n); None if the time was not enough."""
+    """Images right, by path and width (P, n); None if the time was not enough.
+
+    Goes on with the scores in ``partial`` if they are of the same weights: a supernet that had to
+    be trained again may be another one, by another version of the library say.
+    """
     if problem.bench is None:
         return None
-    images = len(problem.data.val)
-    right = read_state(partial)["right"] if partial.exists() else torch.empty(0, net.n_paths)
+    images, weights = len(problem.data.val), weights_digest(net)
+    before = read_state(partial) if partial.exists() else {}
+    right = torch.empty(0, net.n_paths)  # (widths scored, P)
+    if before.get("weights") == weights:
+        right = before["right"]
     options = {"batch_size": problem.profile.score_batch, "amp": problem.profile.fast}
     while len(right) < len(problem.C):
         if where.over:
@@ -133,7 +147,7 @@ def _correct(problem, net, partial: Path, where: Where) -> list[list[int]] | Non
         chunk = problem.C[len(right) : len(right) + CHUNK]
         new = evaluate_many(net, chunk, problem.data.val, per_path=True, **options)  # (m, P)
         right = torch.cat([right, torch.from_numpy(np.rint(new * images)).float()])
-        write_state(partial, {"right": right})
+        write_state(partial, {"right": right, "weights": weights})
     return right.T.int().tolist()
 
 
