@@ -152,6 +152,13 @@ def test_a_larger_profile_decides_and_the_smaller_one_is_told(tmp_path, sums):
     assert claim.verdict == "contradicted"
     assert "-1.10" in claim.note and "At profile digits: reproduced." in claim.note
 
+    record("cifar10", [-1.0]).save(root / "cifar10/results.json")  # one seed tells nothing
+    claim = Ledger.read(path)["x"]
+    assert claim.verdict == "reproduced" and "(3 seeds, profile digits)" in claim.note
+    assert "At profile cifar10: not reproduced." in claim.note
+    (root / "digits/results.json").unlink()
+    assert Ledger.read(path)["x"].verdict == "not reproduced"
+
 
 # ---------------------------------------------------------------------------- what is refused
 

@@ -2,7 +2,7 @@
 
 Follows Su et al., arXiv 2203.13714, section 7.5 and Figs. 7a, 7b and 8. At every l_s supernets
 under BC and under BCv2, on l + l_s units and on the printed l + l_s - 1, are trained for the same
-number of passes and searched with the same number of evaluations.
+number of passes and searched for the same number of generations.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

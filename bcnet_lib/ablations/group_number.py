@@ -1,8 +1,9 @@
 """How many units K a group is cut into: finer widths, or an easier search.
 
 Follows Su et al., arXiv 2203.13714, section 7.5 and Fig. 6. At every K a BC supernet is trained
-for the same number of passes and searched with the same number of evaluations, and the width that
-is found is judged; so are a random and the uniform width of the same space and budget.
+for the same number of passes and searched for the same number of generations (a small space has
+fewer different widths to score in them), and the width that is found is judged; so are a random and
+the uniform width of the same space and budget.
 """
 
 from collections.abc import Mapping, Sequence
@@ -87,7 +88,8 @@ def _findings(record: Record) -> list[Finding]:
         verdict = "not reproduced"
         note = "No K in the middle could be shown to be better than both ends."
     note += (
-        f" {METHOD} supernets, K from {values[0]} to {values[-1]}, equal passes and evaluations. "
+        f" {METHOD} supernets, K from {values[0]} to {values[-1]}, equal passes and "
+        "generations; a space with fewer widths has fewer different ones to score. "
         "The verdict is by paired t-tests of every K in the middle against both ends, adjusted by "
         "Holm; the interval shown is not adjusted for choosing the best of the middle."
     )

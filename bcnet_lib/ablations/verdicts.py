@@ -1,5 +1,9 @@
-"""Which record decides a claim: that of the largest profile which has a finding on it."""
+"""Which record decides a claim: that of the largest profile which has a finding on it.
 
+One seed has no interval and tells nothing: such a finding decides only if there is no other.
+"""
+
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
@@ -65,13 +69,19 @@ def decide(claim: Claim, root: str | Path) -> Claim:
     if not of_it:
         note = f"No record yet; to make it: {command(experiment, 'digits')}."
         return replace(claim, note=f"{note} {claim.note}".strip())
-    *smaller, found = of_it
+    found = _deciding(of_it)
+    others = [f for f in reversed(of_it) if f is not found]
     parts = [said(found)]
-    parts += [f"At profile {f.profile}: {f.verdict}." for f in reversed(smaller)]
+    parts += [f"At profile {f.profile}: {f.verdict}." for f in others]
     chapter = f"book/ablations/{experiment.name}.ipynb"
     evidence = tuple(dict.fromkeys((chapter, *claim.evidence)))
     note = " ".join([*parts, claim.note]).strip()
     return replace(claim, verdict=found.verdict, note=note, evidence=evidence)
+
+
+def _deciding(findings: list[Finding]) -> Finding:
+    """The last of them with an interval, else the last; smaller profiles come first."""
+    return ([f for f in findings if math.isfinite(f.ours.half)] or findings)[-1]
 
 
 def compared(claim: Claim, root: str | Path = "../../figures") -> list[Comparison]:
