@@ -8,6 +8,7 @@ was stopped sees the same pixels again, in any number of processes. Elsewhere an
 """
 
 import hashlib
+import multiprocessing
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -211,6 +212,8 @@ class Kept:
 
 def _cores() -> int:
     """Cores for one of the processes that torchrun started on this machine."""
+    if multiprocessing.current_process().daemon:  # a worker of dask, say, may start no processes
+        return 0
     return min(16, max(1, joblib.cpu_count() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
 
 

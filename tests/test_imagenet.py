@@ -1,5 +1,6 @@
 """Images in folders: splits, batches that repeat, and what is said of damaged folders."""
 
+import multiprocessing
 from dataclasses import replace
 
 import numpy as np
@@ -97,6 +98,22 @@ def test_processes_that_decode_change_nothing(images, workers, monkeypatch):
     split = replace(images.train, workers=workers)
     same(images.train.batches(16, **options), split.batches(16, **options))
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def _sums_of_batches(split, queue):
+    queue.put([float(x.sum()) for x, _ in split.batches(16, augment=True)])
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_process_that_may_start_no_other_decodes_by_itself(images, monkeypatch):
+    monkeypatch.setattr(imagenet, "CHUNK", 5)
+    fork = multiprocessing.get_context("fork")
+    queue = fork.Queue()
+    process = fork.Process(target=_sums_of_batches, args=(images.train, queue), daemon=True)
+    process.start()
+    found = queue.get(timeout=60)
+    process.join()
+    assert found == [float(x.sum()) for x, _ in images.train.batches(16, augment=True)]
 
 
 def test_processes_share_each_batch(images):
