@@ -162,6 +162,7 @@ def by_base(bcv2, bc=(96.0,) * 4):
         ((96.0, 96.6, 96.6, 96.6), "trend only", "reproduced"),
         ((96.6, 96.6, 96.6, 96.2), "trend only", "reproduced"),
         ((96.6, 95.6, 95.6, 95.2), "contradicted", "contradicted"),
+        ((96.0, 96.3, 96.3, 96.9), "contradicted", "reproduced"),
         ((96.0, 96.0, 96.0, 96.0), "not reproduced", "not reproduced"),
     ],
 )

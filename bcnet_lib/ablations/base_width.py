@@ -98,7 +98,7 @@ def _moderate(record: Record, bases: list[int]) -> Finding:
         f"{largest} of {record.parameters['K']} ({mean_interval(loses)} points). Paired t-tests, "
         "adjusted by Holm; both parts must hold."
     )
-    if gain < 0:
+    if -1 in (gain, cost):
         verdict = "contradicted"
     elif gain > 0 and cost > 0:
         verdict = "reproduced"
