@@ -50,7 +50,7 @@ class Problem:
 
     Attributes:
         bench: ``ChannelBench``, or None where widths are trained. data: ``Data``.
-        space, cost: ``WidthSpace`` and ``CostTable`` of the widest network.
+        space: ``WidthSpace`` of the network. cost: its ``CostTable``.
         budget: MACs a search may use.
         C: int64 (n, L), the benchmark's widths within the space (or a sample of them), in its
             order; None without a benchmark. truth: their accuracies (n,), percent.
