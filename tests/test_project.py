@@ -64,7 +64,9 @@ def test_conda_s_python_is_supported():
 def test_the_library_imports_only_what_it_requires():
     """At the top of a file, that is; inside a function also what an optional extra brings."""
     required = {canonicalize_name(requirement.name) for requirement in requirements()}
-    optional = {canonicalize_name(requirement.name) for requirement in requirements("pruning", "scale")}
+    optional = {
+        canonicalize_name(requirement.name) for requirement in requirements("pruning", "scale")
+    }
     for path in (ROOT / "bcnet_lib").rglob("*.py"):
         tree = ast.parse(path.read_text())
         for node in ast.walk(tree):

@@ -150,7 +150,7 @@ def _accuracy(record: Record) -> Finding:
         verdict=verdict,
         note=(
             f"In turn minus together, points of test accuracy of the width found by evolution: "
-            f"{each}. No loss of {MARGIN} points or more could be excluded for "
+            f"{each}. A loss of {MARGIN} points could not be excluded for "
             f"{sum(not ok for ok in kept.values())} of {len(kept)} comparisons."
         ),
         profile=record.profile,
