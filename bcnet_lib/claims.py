@@ -35,7 +35,7 @@ VERDICTS = {  # what each means; shown as the legend of the claims page
 }
 FROM_RECORDS = "from records"  # in the file, instead of a verdict
 KINDS = ("math", "experiment", "benchmark", "result")
-_MARKS = {  # shape and colour both carry the verdict: neither alone reaches every reader
+MARKS = {  # shape and colour both carry the verdict: neither alone reaches every reader
     "reproduced": ("✓", "#006b4e"),
     "trend only": ("≈", "#8a5a00"),
     "not reproduced": ("○", "#8a5a00"),
@@ -73,7 +73,7 @@ class LedgerError(ValueError):
 
 
 def _badge(verdict: str) -> str:
-    mark, colour = _MARKS[verdict]
+    mark, colour = MARKS[verdict]
     return f'<span class="verdict" style="color:{colour}">{mark} {escape(verdict)}</span>'
 
 

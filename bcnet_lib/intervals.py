@@ -147,12 +147,21 @@ def detectable(values: Sequence[float], power: float = 0.8, n: int | None = None
     return float(t * x.std(ddof=1) / math.sqrt(n))
 
 
-def seeds_needed(values: Sequence[float], power: float = 0.8, most: int = 10_000) -> int | None:
-    """Seeds with which a mean like that of ``values`` would be found; None: more than ``most``.
+def seeds_needed(
+    values: Sequence[float],
+    power: float = 0.8,
+    most: int = 10_000,
+    effect: float | None = None,
+) -> int | None:
+    """Seeds with which a mean would be found; None: more than ``most``.
 
-    A guess from a few seeds: both their mean and their spread are uncertain.
+    A guess from a few seeds: their spread is uncertain, and so is their mean.
+
+    Args:
+        values, power: of ``detectable``. most: where to give up.
+        effect: size of the mean to be found, above 0; None: that of ``values``.
     """
-    effect = abs(float(_finite(values, "values").mean()))
+    effect = abs(float(_finite(values, "values").mean())) if effect is None else effect
     low, high = 1, most  # too few, and enough
     if detectable(values, power, most) > effect:
         return None

@@ -9,17 +9,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .claims import MARKS
 from .style import BookFigure, panels, styled
 
 __all__ = ["forest"]
 
-LOOK = {  # shape and colour both carry the verdict
-    "reproduced": ("o", "#006b4e"),
-    "trend only": ("s", "#8a5a00"),
-    "not reproduced": ("D", "#8a5a00"),
-    "contradicted": ("X", "#a63c00"),
-    "not attempted": ("|", "#5a6570"),
-}
+SHAPES = dict(zip(MARKS, "osDX|", strict=True))  # colours are those of the tables
 
 
 @styled
@@ -42,7 +37,7 @@ def forest(findings: Sequence, unit: str = "points") -> BookFigure:
     ax.axvline(0, color="#5a6570", lw=1)
     said, labels, seen = [], [], set()
     for y, f in enumerate(shown):
-        mark, color = LOOK[f.verdict]
+        mark, color = SHAPES[f.verdict], MARKS[f.verdict][1]
         mean, half = f.ours.mean, f.ours.half
         if np.isfinite(half):
             ax.plot((mean - half, mean + half), (y, y), color=color, lw=2.4)

@@ -296,3 +296,10 @@ def test_seeds_needed_are_the_fewest():
         detectable([1.0])
     with pytest.raises(ValueError, match="power must lie"):
         detectable(values, power=1)
+
+
+def test_seeds_needed_for_a_stated_effect_find_it_and_one_fewer_do_not():
+    values = np.random.default_rng(0).normal(3.0, 1.0, size=10)  # their own mean does not count
+    n = seeds_needed(values, effect=0.5)
+    assert detectable(values, n=n) <= 0.5 < detectable(values, n=n - 1)
+    assert seeds_needed(values) == seeds_needed(values, effect=values.mean()) < n

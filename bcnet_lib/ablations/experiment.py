@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from ..profiles import Profile
 from ..results import Measured, Record
 from ..results import measured as measure
-from .cells import Cell, Outcome, Where, compute
+from .cells import Cell, Where, compute
 from .findings import Finding
 
 __all__ = ["Experiment", "ExperimentError", "run"]
@@ -53,16 +53,16 @@ class Experiment:
     def record(
         self,
         profile_name: str,
-        outcome: Outcome,
+        done: Mapping[Cell, dict],
         where: Where,
         *,
         seeds: Sequence[int],
         measured: Measured,
     ) -> Record:
-        """The record of finished cells."""
+        """The record of finished cells, from what their files hold (``Cell.load``)."""
         profile = self.profiles[profile_name]
         own = [cell for stage in self.stages(profile, seeds) for cell in stage]
-        done = {cell: outcome.done[cell] for cell in own}
+        done = {cell: done[cell] for cell in own}
         results = {
             cell: body["result"] | {"seconds": body["seconds"]} for cell, body in done.items()
         }
@@ -132,5 +132,4 @@ def run(
             if outcome.left:
                 return None
             done |= outcome.done
-    whole = Outcome(done=done, failed={}, left=())
-    return experiment.record(profile_name, whole, where, seeds=seeds, measured=took)
+    return experiment.record(profile_name, done, where, seeds=seeds, measured=took)

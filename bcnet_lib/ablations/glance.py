@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..claims import Comparison, Ledger, PaperVsOurs
+from ..digits_bench import DigitsSetting
 from ..results import Record
 from . import EXPERIMENTS
 from .chapter import command, records
@@ -22,8 +23,8 @@ __all__ = [
 ]
 
 ROOT = "../../figures"
-IMAGES = {"digits": 593, "cifar10": 50_000, "imagenet": 1_281_167}
-"""Training images, for ``epochs``; those of digits are what the benchmark's split leaves."""
+IMAGES = {"cifar10": 50_000, "imagenet": 1_281_167}
+"""Training images of what may not be here, for ``epochs``."""
 SETTINGS = ("network", "data", "batch_size", "lr", "passes", "steps", "budget")
 
 
@@ -78,8 +79,11 @@ def settings_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _epochs(profile) -> float:
-    held_out = 0 if profile.data == "digits" else profile.val
-    return profile.passes * profile.batch_size / (IMAGES[profile.data] * (1 - held_out))
+    if profile.data == "digits":
+        images = len(DigitsSetting().data().train)
+    else:
+        images = IMAGES[profile.data] * (1 - profile.val)
+    return profile.passes * profile.batch_size / images
 
 
 def _took(record: Record | None) -> dict[str, str]:

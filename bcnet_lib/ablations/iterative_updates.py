@@ -20,7 +20,7 @@ from ..train import SupernetTrainer
 from . import searches, supernets
 from .cells import Cell, Where
 from .experiment import Experiment
-from .findings import Finding, paired, signs
+from .findings import Finding, no_worse, paired, signs
 from .problem import problem_of
 from .ranking import measures
 
@@ -132,7 +132,7 @@ def _accuracy(record: Record) -> Finding:
         for equal in supernets.EQUAL
     }
     intervals = {key: mean_interval(d) for key, d in losses.items()}
-    kept = {key: i.low > -MARGIN for key, i in intervals.items()}
+    kept = {key: no_worse(i, MARGIN) == "reproduced" for key, i in intervals.items()}
     if all(kept.values()):  # each has to pass: no adjustment is needed
         verdict = "reproduced"
     elif -1 in signs(list(losses.values())):
