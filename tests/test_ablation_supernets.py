@@ -16,6 +16,7 @@ from bcnet_lib.methods import AT_ONCE, METHODS, passes_a_step, twins
 from bcnet_lib.models import digits_cnn
 from bcnet_lib.profiles import PROFILES
 from bcnet_lib.search import layer_errors, uniform
+from bcnet_lib.search.spread import spread_prior
 
 SMOKE = PROFILES["ranking"]["smoke"]
 BRIEF = PROFILES["components"]["smoke"]
@@ -259,7 +260,7 @@ def test_baselines_need_no_supernet(tmp_path):
 def test_the_lowest_temperature_that_gives_enough_widths_is_taken(tmp_path):
     problem = problem_of(replace(BRIEF, widths=None))
     errors = np.linspace(1, 0, 4) * np.ones((5, 1))  # wider is better
-    few, many = (searches.spread_prior(errors, problem, n, seed=0) for n in (2, 60))
+    few, many = (spread_prior(errors, problem.cost, problem.budget, n, seed=0) for n in (2, 60))
     assert 0 < few.temperature < many.temperature
     assert len(np.unique(many.sample(np.random.default_rng(0), 60, distinct=True), axis=0)) == 60
 

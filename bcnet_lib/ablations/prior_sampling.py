@@ -20,6 +20,7 @@ from ..results import Record
 from ..search import BudgetError, evolve, fit_prior
 from ..search.budget import draw_within, shrink_within, widen_within
 from ..search.result import make_score
+from ..search.spread import spread_prior
 from . import searches, supernets
 from .cells import Cell, TimeUp, Where
 from .experiment import Experiment
@@ -64,7 +65,7 @@ def population_of(start: str, problem: Problem, errors: np.ndarray, seed: int) -
         return fit_prior(errors, cost, budget).sample(rng, n)
     if start.startswith("prior"):
         times = {"prior": 1, "prior, 4 x warmer": 4, "prior, 16 x warmer": 16}[start]
-        prior = searches.spread_prior(errors, problem, n, seed)
+        prior = spread_prior(errors, cost, budget, n, seed)
         if times > 1:
             prior = fit_prior(errors, cost, budget, temperature=times * prior.temperature)
         for _ in range(20):  # other draws than those that fixed it may repeat themselves too often

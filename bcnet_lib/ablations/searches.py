@@ -12,13 +12,14 @@ import numpy as np
 from .. import distributed
 from ..data import mix
 from ..profiles import Profile
-from ..search import BudgetError, Prior, evolve, fit_prior, greedy, uniform
+from ..search import evolve, greedy, uniform
 from ..search.budget import draw_within
+from ..search.spread import spread_prior
 from . import supernets
 from .cells import Cell, TimeUp, Where, finish
 from .problem import Problem, problem_of
 
-__all__ = ["BASELINES", "SEARCHES", "cell", "judge", "run", "score_of", "spread_prior"]
+__all__ = ["BASELINES", "SEARCHES", "cell", "judge", "run", "score_of"]
 
 SEARCHES = ("greedy", "evolution", "prior + evolution", "every width")
 """Of a supernet; "every width" takes the best of all, which only a benchmark can afford."""
@@ -97,7 +98,7 @@ def _search(problem: Problem, where: Where, file: Path, search, method, seed, st
         sizes = {"population": profile.population, "generations": profile.generations}
         if search == "prior + evolution":
             errors = supernets.errors_of(result)
-            prior = spread_prior(errors, problem, profile.population, seed)
+            prior = spread_prior(errors, problem.cost, problem.budget, profile.population, seed)
             rng = np.random.default_rng(mix(seed, 5))
             options["initial"] = prior.sample(rng, profile.population, distinct=True)
         found = evolve(net, problem.data, seed=seed, **sizes, **options)
@@ -114,23 +115,6 @@ def score_of(problem: Problem, result: dict):
     scores = supernets.scores_of(result).mean(axis=1)  # (n,)
     table = {tuple(c): float(s) for c, s in zip(problem.C.tolist(), scores, strict=True)}
     return lambda c: table[tuple(int(w) for w in c)]
-
-
-def spread_prior(errors: np.ndarray, problem: Problem, n: int, seed: int) -> Prior:
-    """The prior of Eqs. 13-15 at the lowest temperature that gives n different widths.
-
-    Temperatures are a hundredth of the errors' range, doubled until there are enough: the optimum
-    at temperature 0 describes two networks, no population.
-    """
-    temperature = 0.01 * float(np.nanmax(errors) - np.nanmin(errors))
-    for _ in range(20):
-        prior = fit_prior(errors, problem.cost, problem.budget, temperature=temperature)
-        try:
-            prior.sample(np.random.default_rng(mix(seed, 5)), n, distinct=True)
-            return prior
-        except BudgetError:
-            temperature *= 2
-    raise BudgetError(f"no temperature gives {n} different widths within the budget: ask for fewer")
 
 
 def judge(problem: Problem, c, seed: int, where: Where) -> list[float] | None:
