@@ -7,13 +7,14 @@ an experiment decides has no verdict in the file: it is read off the experiment'
 
 import ast
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
 import pandas as pd
 
+from .html_table import html_table
 from .intervals import Interval
 
 __all__ = [
@@ -42,30 +43,6 @@ MARKS = {  # shape and colour both carry the verdict: neither alone reaches ever
     "contradicted": ("✗", "#a63c00"),
     "not attempted": ("·", "#5a6570"),
 }
-# Colours follow the theme where the page sets --pst-* (the book) or --jp-* (Jupyter).
-_STYLE = """<style>
-.bcnet-scroll{overflow-x:auto;max-width:100%}
-table.bcnet{border-collapse:collapse;font-size:.92em;margin:.6em 0;width:auto;
-color:var(--pst-color-text-base,var(--jp-content-font-color1,#222))}
-table.bcnet caption{caption-side:top;text-align:left;font-weight:600;padding:.3em 0;color:inherit}
-table.bcnet th,table.bcnet td{text-align:left;vertical-align:top;padding:.35em .7em;
-border:0;border-bottom:1px solid var(--pst-color-border,var(--jp-border-color2,#ccc));
-background:none;white-space:normal}
-table.bcnet thead th{border-bottom-width:2px}
-table.bcnet tbody th{font-weight:400}
-table.bcnet .num{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
-table.bcnet .verdict{white-space:nowrap;font-weight:600}
-table.bcnet p{margin:0 0 .3em}
-table.bcnet td code{overflow-wrap:anywhere;white-space:normal}
-table.bcnet th code{white-space:normal}
-.bd-content div.cell_output .text_html:has(table.bcnet)
-{background:none!important;color:inherit!important;padding:0}
-table.bcnet .note{opacity:.85;font-size:.92em}
-table.bcnet tr{scroll-margin-top:5rem}
-table.bcnet tr:target{outline:2px solid #0072B2}
-html[data-theme=dark] table.bcnet .verdict,[data-jp-theme-light=false] table.bcnet .verdict
-{filter:brightness(2.1)}
-</style>"""
 
 
 class LedgerError(ValueError):
@@ -75,17 +52,6 @@ class LedgerError(ValueError):
 def _badge(verdict: str) -> str:
     mark, colour = MARKS[verdict]
     return f'<span class="verdict" style="color:{colour}">{mark} {escape(verdict)}</span>'
-
-
-def _html(caption: str, head: list[str], rows: Iterable[str]) -> str:
-    cells = "".join(f'<th scope="col">{escape(h)}</th>' for h in head)
-    return (
-        f'{_STYLE}\n<div class="bcnet-scroll" tabindex="0" role="region" '
-        f'aria-label="{escape(caption)}">\n<table class="bcnet"><caption>{escape(caption)}'
-        f"</caption>\n<thead><tr>{cells}</tr></thead>\n<tbody>\n"
-        + "\n".join(rows)
-        + "\n</tbody></table></div>"
-    )
 
 
 def _one_verdict(verdict: str, of: str) -> None:
@@ -201,7 +167,7 @@ class PaperVsOurs:
                 f'<td class="num">{x["difference"]}</td><td>{_badge(c.verdict)}</td></tr>'
             )
 
-        return _html(self.caption, list(_COLUMNS.values()), map(row, self.rows))
+        return html_table(self.caption, list(_COLUMNS.values()), map(row, self.rows))
 
 
 def _fits(text: str) -> str:
@@ -223,7 +189,7 @@ class Legend:
             f'<tr><th scope="row">{_badge(verdict)}</th><td>{escape(means)}</td></tr>'
             for verdict, means in VERDICTS.items()
         )
-        return _html("The verdicts", ["verdict", "meaning"], rows)
+        return html_table("The verdicts", ["verdict", "meaning"], rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,6 +204,7 @@ class Claim:
     evidence: tuple[str, ...] = ()  # pytest node ids or notebooks, from the repository's root
     note: str = ""  # what the verdict rests on, or what would decide the claim
     experiment: str = ""  # of bcnet_lib.ablations, whose records decide the claim
+    command: str = ""  # what would decide it; needed while nothing does
 
     def __post_init__(self):
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.id):
@@ -249,12 +216,20 @@ class Claim:
         _one_verdict(self.verdict, f"claim {self.id}")
         if self.verdict != "not attempted" and not self.evidence:
             raise LedgerError(f"claim {self.id}: verdict {self.verdict!r} without evidence")
+        if self.verdict == "not attempted" and not (self.command.strip() or self.experiment):
+            raise LedgerError(
+                f"claim {self.id}: not attempted, and no command that would decide it: add "
+                "'command: python -m …'"
+            )
 
     def cells(self) -> str:
         """The row as HTML."""
         said = [f"<p>{_badge(self.verdict)}</p><p>{escape(self.statement)}</p>"]
         if self.note:
             said.append(f'<p class="note">{escape(self.note)}</p>')
+        if self.command:
+            lines = "<br>".join(f"<code>{escape(c)}</code>" for c in self.command.splitlines())
+            said.append(f'<p class="note">To decide it: {lines}</p>')
         if self.evidence:
             names = ", ".join(f"<code>{escape(e.split('::')[-1])}</code>" for e in self.evidence)
             said.append(f'<p class="note">Evidence: {names}</p>')
@@ -378,7 +353,7 @@ class Ledger:
 
     def _repr_html_(self) -> str:
         head = ["claim, in the paper", "verdict so far, what it says, evidence"]
-        return _html(f"The {len(self)} claims", head, (c.cells() for c in self.claims))
+        return html_table(f"The {len(self)} claims", head, (c.cells() for c in self.claims))
 
 
 def _decide(claim: Claim, records: str | Path) -> Claim:

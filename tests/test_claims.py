@@ -1,8 +1,10 @@
 """The ledger of claims holds together: every verdict has evidence, every mention has a claim."""
 
 import re
+import shlex
 from dataclasses import replace
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,8 @@ LEDGER = Ledger.read(ROOT / "book/data/claims.yaml")
 
 
 def claim(**changes):
-    return Claim(**({"id": "x", "statement": "s", "place": "Eq. 1", "kind": "math"} | changes))
+    about = {"id": "x", "statement": "s", "place": "Eq. 1", "kind": "math", "command": "make x"}
+    return Claim(**(about | changes))
 
 
 # ---------------------------------------------------------------------------- our ledger
@@ -53,6 +56,23 @@ def test_todays_verdicts_rest_on_tests_of_this_repository():
         assert (c.verdict == "not attempted") or all(
             e.startswith(("tests/", "book/")) for e in c.evidence
         ), c.id
+
+
+def test_every_open_claim_has_a_command_that_can_be_started():
+    for c in LEDGER.claims:
+        assert c.verdict != "not attempted" or c.command, c.id
+        for line in c.command.splitlines():
+            words = shlex.split(line)
+            if words[:2] == ["python", "-m"]:
+                assert find_spec(words[2].split(".")[0]), f"claim {c.id}: no module {words[2]}"
+            else:
+                assert words[:2] == ["make", "ablations"], f"claim {c.id}: {line.strip()}"
+
+
+def test_the_page_shows_the_command_of_a_claim():
+    html = claim(command="python -m a > b\nmake c").cells()
+    assert "To decide it: <code>python -m a &gt; b</code><br><code>make c</code>" in html
+    assert "To decide it" not in claim(verdict="reproduced", command="", evidence=("t",)).cells()
 
 
 def test_every_claim_is_counted_once():
@@ -105,7 +125,9 @@ def test_the_ledger_says_what_the_largest_record_finds():
             assert f"book/ablations/{LEDGER[id].experiment}.ipynb" in LEDGER[id].evidence
         else:
             assert LEDGER[id].verdict == "not attempted"
-            assert f"make ablations PROFILE=digits ONLY={LEDGER[id].experiment}" in LEDGER[id].note
+            assert (
+                f"make ablations PROFILE=digits ONLY={LEDGER[id].experiment}" in LEDGER[id].command
+            )
 
 
 @pytest.fixture
@@ -139,7 +161,8 @@ def test_a_larger_profile_decides_and_the_smaller_one_is_told(tmp_path, sums):
     record("smoke", [1.0, 1.1, 1.2]).save(root / "smoke/results.json")
     claim = Ledger.read(path)["x"]  # a trial decides nothing
     assert claim.verdict == "not attempted" and claim.evidence == ("tests/a.py",)
-    assert claim.note == "No record yet; to make it: make ablations PROFILE=digits ONLY=sums. More."
+    assert claim.note == "No record yet. More."
+    assert claim.command == "make ablations PROFILE=digits ONLY=sums"
 
     record("digits", [1.0, 1.1, 1.2]).save(root / "digits/results.json")
     claim = Ledger.read(path)["x"]
@@ -171,6 +194,7 @@ def test_a_larger_profile_decides_and_the_smaller_one_is_told(tmp_path, sums):
         ({"verdict": "holds"}, "verdict 'holds'"),
         ({"verdict": "reproduced"}, "without evidence"),
         ({"statement": " "}, "needs a statement"),
+        ({"command": " "}, "claim x: not attempted, and no command that would decide it"),
     ],
 )
 def test_a_malformed_claim_is_refused(changes, says):
@@ -192,6 +216,7 @@ def test_duplicate_ids_are_refused():
         ("- 3", "claim 1: expected a mapping"),
         ("- {id: x, statement: s, place: p, kind: math, colour: red}", "claim 'x': .*colour"),
         ("- {id: x, statement: s, place: p}", "claim 'x': .*kind"),
+        ("- {id: x, statement: s, place: p, kind: math}", "no command that would decide it"),
         ("- {id: x, statement: s, place: p, kind: math, verdict: from records}", "an experiment"),
         (
             "- {id: x, statement: s, place: p, kind: math, verdict: reproduced, experiment: y}",

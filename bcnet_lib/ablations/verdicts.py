@@ -67,8 +67,8 @@ def decide(claim: Claim, root: str | Path) -> Claim:
         if f.claim == claim.id
     ]
     if not of_it:
-        note = f"No record yet; to make it: {command(experiment, 'digits')}."
-        return replace(claim, note=f"{note} {claim.note}".strip())
+        note = f"No record yet. {claim.note}".strip()
+        return replace(claim, note=note, command=command(experiment, "digits"))
     found = _deciding(of_it)
     others = [f for f in reversed(of_it) if f is not found]
     parts = [said(found)]
