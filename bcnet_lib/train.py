@@ -142,7 +142,7 @@ class SupernetTrainer:
         sample=None,
         at_once: bool = False,
     ):
-        _check_update(net, update, complement, random_widths, distill)
+        check_update(net.principle, net.n_paths, update, complement, random_widths, distill)
         check_every(checkpoint, checkpoint_every)
         self.net, self.recipe, self.seed = net, recipe, seed
         self.update, self.complement, self.at_once = update, complement, at_once
@@ -360,7 +360,7 @@ def passes_per_step(update: str, complement: bool, n_paths: int, random_widths: 
     return widths * (1 if n_paths > 2 else n_paths)
 
 
-def _check_update(net, update, complement, random_widths, distill) -> None:
+def check_update(principle, n_paths, update, complement, random_widths, distill) -> None:
     """Refuse ways of training that do not exist, or that do not go together."""
     if update not in ("both", "alternate", "sandwich"):
         raise ValueError(f"update must be 'both', 'alternate' or 'sandwich', got {update!r}")
@@ -373,10 +373,10 @@ def _check_update(net, update, complement, random_widths, distill) -> None:
         return
     if complement:
         raise ValueError("update='sandwich' trains no complement: leave complement=False")
-    if net.n_paths > 2:
+    if n_paths > 2:
         raise ValueError(
-            f"update='sandwich' takes all paths of a width, and {net.principle.name} has "
-            f"{net.n_paths}: use 'both', or another principle"
+            f"update='sandwich' takes all paths of a width, and {principle.name} has "
+            f"{n_paths}: use 'both', or another principle"
         )
     if isinstance(random_widths, bool) or random_widths != int(random_widths) or random_widths < 0:
         raise ValueError(f"random_widths must be an integer of at least 0, got {random_widths!r}")
