@@ -2,7 +2,8 @@
 
 Each is an ordinary ``nn.Module`` with nothing in it about searching: a reader's own CNN looks the
 same. Source of the CIFAR networks: Su et al., arXiv 2203.13714, section 7.2; of the
-benchmark's networks: section 6, Tables 2-3.
+benchmark's networks: section 6, Tables 2-3; of ProxylessNAS-Mobile: Cai, Zhu & Han, arXiv
+1812.00332.
 """
 
 from collections import OrderedDict
@@ -10,14 +11,22 @@ from collections import OrderedDict
 from torch import Tensor, nn
 from torchvision.models import MobileNetV2
 
-__all__ = ["digits_cnn", "macro_mobilenet", "macro_resnet", "mobilenet_v2_cifar", "vgg19_cifar"]
+__all__ = [
+    "digits_cnn",
+    "macro_mobilenet",
+    "macro_resnet",
+    "mobilenet_v2_cifar",
+    "proxylessnas_mobile",
+    "vgg16_cifar",
+    "vgg19_cifar",
+]
 
 
-def _conv(inner: int, out: int, stride: int = 1, kernel: int = 3, groups: int = 1, act=True):
-    """Convolution without bias, batch normalisation and, where asked, ReLU: a list of modules."""
+def _conv(inner: int, out: int, stride: int = 1, kernel: int = 3, groups: int = 1, act=nn.ReLU):
+    """Convolution without bias, batch normalisation and, unless None, activation: a list."""
     where = {"stride": stride, "padding": kernel // 2, "groups": groups, "bias": False}
     layers = [nn.Conv2d(inner, out, kernel, **where), nn.BatchNorm2d(out)]
-    return [*layers, nn.ReLU(inplace=True)] if act else layers
+    return [*layers, act(inplace=True)] if act else layers
 
 
 def digits_cnn(widths=(16, 16, 32, 32, 64), classes: int = 10) -> nn.Sequential:
@@ -34,13 +43,26 @@ def digits_cnn(widths=(16, 16, 32, 32, 64), classes: int = 10) -> nn.Sequential:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inner, classes))
 
 
+def vgg16_cifar(classes: int = 10) -> nn.Sequential:
+    """VGG-16 for 32x32 images: thirteen 3x3 convolutions in five stages and one linear layer.
+
+    313.2 M MACs, 14.7 M parameters with ten classes.
+    """
+    return _vgg((2, 2, 3, 3, 3), classes)
+
+
 def vgg19_cifar(classes: int = 10) -> nn.Sequential:
     """VGG-19 for 32x32 images: sixteen 3x3 convolutions in five stages and one linear layer.
 
     398 M MACs, 20.0 M parameters with ten classes.
     """
+    return _vgg((2, 2, 4, 4, 4), classes)
+
+
+def _vgg(convolutions, classes: int) -> nn.Sequential:
+    """So many convolutions in the stages of 64, 128, 256, 512 and 512 channels."""
     layers, inner = [], 3
-    for out, repeats in ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4)):
+    for out, repeats in zip((64, 128, 256, 512, 512), convolutions, strict=True):
         for _ in range(repeats):
             layers += _conv(inner, out)
             inner = out
@@ -76,17 +98,21 @@ class _Residual(nn.Module):
         return self.act(x + y if self.shortcut else y)
 
 
-def _inverted(inner: int, hidden: int, out: int, stride: int = 1) -> _Residual:
-    """1x1 up, 3x3 depthwise, 1x1 down without activation; shortcut where sizes agree."""
-    up = _conv(inner, hidden, kernel=1)
-    deep = _conv(hidden, hidden, stride, groups=hidden)
-    down = _conv(hidden, out, kernel=1, act=False)
+def _inverted(
+    inner: int, hidden: int, out: int, stride: int = 1, kernel: int = 3, act=nn.ReLU
+) -> _Residual:
+    """1x1 up (none to as many channels), depthwise, 1x1 down without activation; shortcut where
+    sizes agree.
+    """
+    up = _conv(inner, hidden, kernel=1, act=act) if hidden != inner else []
+    deep = _conv(hidden, hidden, stride, kernel, groups=hidden, act=act)
+    down = _conv(hidden, out, kernel=1, act=None)
     return _Residual([*up, *deep, *down], stride == 1 and inner == out, act=False)
 
 
 def _basic(inner: int, hidden: int, out: int, stride: int = 1) -> _Residual:
     """Two 3x3 convolutions; shortcut where sizes agree, and none (not even a 1x1) elsewhere."""
-    body = [*_conv(inner, hidden, stride), *_conv(hidden, out, act=False)]
+    body = [*_conv(inner, hidden, stride), *_conv(hidden, out, act=None)]
     return _Residual(body, stride == 1 and inner == out, act=True)
 
 
@@ -155,3 +181,34 @@ def macro_resnet(widths=(256, 256, 256, 512, 512, 512, 512), classes: int = 10) 
         "block5": _basic(c5, c7, c5),
     }
     return _classifier(layers, c5, classes)
+
+
+def proxylessnas_mobile(classes: int = 1000) -> nn.Sequential:
+    """ProxylessNAS-Mobile, for 224x224 images: inverted residuals with kernels of 3, 5 and 7.
+
+    320 M MACs, 4.08 M parameters, 28 groups with 1,000 classes. Source of the cells: Cai, Zhu &
+    Han, arXiv 1812.00332, the network found for a phone; activations are ReLU6.
+
+    Args:
+        classes: outputs.
+    """
+    stages = [  # channels, stride of the first block, (kernel, expansion) of each block
+        (16, 1, [(3, 1)]),
+        (32, 2, [(5, 3), (3, 3)]),
+        (40, 2, [(7, 3), (3, 3), (5, 3), (5, 3)]),
+        (80, 2, [(7, 6), (5, 3), (5, 3), (5, 3)]),
+        (96, 1, [(5, 6), (5, 3), (5, 3), (5, 3)]),
+        (192, 2, [(7, 6), (7, 6), (7, 3), (7, 3)]),
+        (320, 1, [(7, 6)]),
+    ]
+    layers = {"stem": nn.Sequential(*_conv(3, 32, stride=2, act=nn.ReLU6))}  # (B, 32, 112, 112)
+    inner = 32
+    for i, (out, stride, blocks) in enumerate(stages, 1):
+        for j, (kernel, times) in enumerate(blocks, 1):
+            step = stride if j == 1 else 1
+            layers[f"stage{i}_block{j}"] = _inverted(
+                inner, times * inner, out, step, kernel, nn.ReLU6
+            )
+            inner = out
+    layers["last"] = nn.Sequential(*_conv(inner, 1280, kernel=1, act=nn.ReLU6))  # (B, 1280, 7, 7)
+    return _classifier(layers, 1280, classes)

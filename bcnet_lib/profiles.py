@@ -18,7 +18,7 @@ class Profile:
 
     network: str
     """``digits``, ``mobilenet`` or ``resnet``: that ``ChannelBench``, which knows the accuracy of
-    every width; or a network of ``ablations.problem.NETWORKS``, whose found widths are trained."""
+    every width; or a network of ``networks.NETWORKS``, whose found widths are trained."""
     data: str = "digits"
     """Images, as ``data.load`` knows them; the digits benchmark has its own split."""
     K: int = 4

@@ -16,33 +16,14 @@ from ..bench import NAMES, ChannelBench
 from ..cost import CostTable
 from ..data import Data, load, mix
 from ..digits_bench import DigitsSetting
-from ..models import digits_cnn, mobilenet_v2_cifar, vgg19_cifar
+from ..networks import NETWORKS, make
 from ..profiles import Profile
 from ..recipe import Recipe
 from ..scratch import train_from_scratch, train_in_parts
 from ..space import WidthSpace
 from ..supernet import Supernet
 
-__all__ = ["NETWORKS", "Problem", "problem_of"]
-
-
-def _torchvision(name: str):
-    def make(classes: int) -> nn.Module:
-        import torchvision
-
-        return torchvision.models.get_model(name, num_classes=classes)
-
-    return make
-
-
-NETWORKS = {
-    "digits_cnn": lambda classes: digits_cnn((30,) * 5, classes),
-    "vgg19_cifar": vgg19_cifar,
-    "mobilenet_v2_cifar": mobilenet_v2_cifar,
-    "mobilenet_v2": _torchvision("mobilenet_v2"),
-    "resnet50": _torchvision("resnet50"),
-}
-"""Networks beside those of the benchmarks, made for a number of classes."""
+__all__ = ["Problem", "problem_of"]
 
 
 class Problem:
@@ -92,7 +73,7 @@ class Problem:
         """The widest network, newly initialised."""
         if self.bench is not None:
             return self.bench.network()
-        return NETWORKS[self.profile.network](self.data.classes)
+        return make(self.profile.network, classes=self.data.classes)
 
     def supernet(self, principle, seed: int, device="cpu") -> Supernet:
         """A fresh supernet over the space, on a device, in the memory format of the profile."""
