@@ -73,7 +73,8 @@ class Problem:
         """The widest network, newly initialised."""
         if self.bench is not None:
             return self.bench.network()
-        return make(self.profile.network, classes=self.data.classes)
+        images = {"classes": self.data.classes, "channels": self.data.shape[0]}
+        return make(self.profile.network, **images)
 
     def supernet(self, principle, seed: int, device="cpu") -> Supernet:
         """A fresh supernet over the space, on a device, in the memory format of the profile."""
