@@ -4,31 +4,52 @@ Start a program that works inside ``joined`` with ``torchrun``, one process a de
 happens, and what does not:
 
 * All processes draw the same widths and the same order of images, from the same seeds. Each takes
-  every n-th image of a batch, and before each optimiser step gradients are averaged over the whole
-  batch: ``SupernetTrainer`` and ``train_from_scratch`` do this by themselves.
-* BatchNorm normalises the images of one process by their own mean and variance, as data-parallel
-  training without synchronised BatchNorm does. So a run on n devices is that of one device but for
-  BatchNorm (and rounding), and its numbers depend on n. Running statistics are averaged in the end.
+  every n-th image of a batch, and an optimiser step has the gradient of the whole batch's mean:
+  ``SupernetTrainer`` and ``train_from_scratch`` do this by themselves.
+* BatchNorm normalises by the mean and variance of the whole batch (``synced_bn.py``), so that n
+  processes train what one does, up to rounding, and end with the same running statistics. With
+  ``joined(sync_batchnorm=False)`` each process uses those of its own images, as plain data-parallel
+  training does: that is faster where the network between the machines is slow, but its numbers
+  depend on n. Running statistics are averaged in the end.
+* Dropout and stochastic depth draw their own numbers in each process, from (seed, step, process).
+  So where a network has them, n processes draw others than one does.
 * Evaluation deals whole batches to the processes and adds up what each has right: the accuracy is
-  that of one process, exactly.
+  that of one process, exactly. Nothing is synchronised while a batch is scored.
 * The first process alone writes files and shows progress; where a time is given, its clock decides
-  for all. A process that fails ends all others.
+  for all. A process that fails ends all others, and processes end with the torchrun that started
+  them.
 
 Without a process group every function here leaves things as they are.
+
+Lightning Fabric finds the devices, makes the process group and wraps networks for data-parallel
+training (torch's DDP). It rather than Accelerate because everything is said in the call (no file of
+settings that a machine may have, and that would change a run), its strategy takes what DDP does
+(timeout, backend, which gradients), and it brings little with it. Precision is not left to it:
+``Recipe(amp=True)`` uses ``torch.autocast``, since precision belongs to what a recipe is, on one
+device as on many. Fabric is imported when processes join, so one process never pays for it.
 """
 
+import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import timedelta
+from inspect import signature
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
+
+from .synced_bn import synced
 
 __all__ = [
-    "average_gradients",
+    "Passes",
     "average_statistics",
     "call_first",
     "first",
@@ -37,42 +58,113 @@ __all__ = [
     "mean",
     "place",
     "processes",
+    "settings",
     "total",
     "wait",
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Joined:
+    """What the processes agreed on when they joined."""
+
+    fabric: object
+    sync_batchnorm: bool
+
+
+_joined: _Joined | None = None
+
+
 @contextmanager
-def joined(device: str = "cpu", minutes: float = 30) -> Iterator[str]:
+def joined(device: str = "cpu", minutes: float = 30, sync_batchnorm: bool = True) -> Iterator[str]:
     """Join the processes that ``torchrun`` started; alone without it.
 
     Args:
         device: ``"cpu"``, or ``"cuda"`` for one GPU a process.
         minutes: how long to wait for the others before giving up.
+        sync_batchnorm: BatchNorm with the statistics of the whole batch in training; False: each
+            process has those of its images.
     Returns:
         the device of this process, such as ``"cuda:3"``.
     Raises:
-        RuntimeError: if the machine has fewer GPUs than processes.
+        RuntimeError: if the machine has fewer GPUs than processes, or the machines do not run
+            equally many.
     """
-    cuda = device.startswith("cuda")
+    global _joined
     if "WORLD_SIZE" not in os.environ:
         yield device
         return
-    if cuda:
-        local, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
-        if local >= there:
-            raise RuntimeError(
-                f"process {local} of this machine has no GPU ({there} are there): start at most "
-                f"{there} with torchrun --nproc_per_node"
-            )
-        device = f"cuda:{local}"
-        torch.cuda.set_device(device)
-    # the CPU's for what is no tensor of the device: decisions, and sums of counts
-    backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
-    dist.init_process_group(backend, timeout=timedelta(minutes=minutes))
-    yield device  # after an error nobody waits for anybody: torchrun ends the others
+    fabric = _fabric(device.startswith("cuda"), timedelta(minutes=minutes))
+    done = _end_with_parent()
+    fabric.launch()
+    _joined = _Joined(fabric=fabric, sync_batchnorm=sync_batchnorm)
+    yield str(fabric.device)  # after an error nobody waits for anybody: torchrun ends the others
     wait()
     dist.destroy_process_group()
+    _joined = None
+    done.set()
+
+
+def _fabric(cuda: bool, timeout: timedelta):
+    """Lightning Fabric for the processes that torchrun started, not launched yet."""
+    world, local = (int(os.environ[k]) for k in ("WORLD_SIZE", "LOCAL_RANK"))
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", world))  # processes of this machine
+    if cuda and local >= (there := torch.cuda.device_count()):
+        raise RuntimeError(
+            f"process {local} of this machine has no GPU ({there} are there): start at most "
+            f"{there} with torchrun --nproc_per_node"
+        )
+    if world % here:
+        raise RuntimeError(
+            f"{world} processes on machines of which this one has {here}: start equally many on "
+            "each, with the same torchrun --nproc_per_node"
+        )
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments import TorchElasticEnvironment
+    from lightning_fabric.strategies import DDPStrategy
+
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    strategy = DDPStrategy(
+        # the CPU's for what is no tensor of the device: decisions, and sums of counts
+        process_group_backend="cpu:gloo,cuda:nccl" if cuda else "gloo",
+        timeout=timeout,
+        **{_forward_buffers(): False},  # running statistics are equal, or averaged in the end
+        init_sync=False,  # as ``Passes`` does it
+    )
+    return Fabric(
+        accelerator="cuda" if cuda else "cpu",
+        devices=here,
+        num_nodes=world // here,
+        strategy=strategy,
+        plugins=[TorchElasticEnvironment()],
+    )
+
+
+def _forward_buffers() -> str:
+    """What DDP calls its option to send the first process's buffers to all before each pass."""
+    new = "forward_sync_buffers"
+    return new if new in signature(DistributedDataParallel).parameters else "broadcast_buffers"
+
+
+def _end_with_parent(every: float = 1.0, grace: float = 10.0) -> threading.Event:
+    """End this process when the one that started it is gone, as torchrun killed by SIGKILL.
+
+    Args:
+        every: seconds between looks. grace: seconds from SIGTERM to SIGKILL.
+    Returns:
+        event to set when nobody needs to look any longer.
+    """
+    parent, done = os.getppid(), threading.Event()
+
+    def look() -> None:
+        while not done.wait(every):
+            if os.getppid() != parent:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(grace)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=look, name="parent", daemon=True).start()
+    return done
 
 
 def processes() -> int:
@@ -83,6 +175,13 @@ def processes() -> int:
 def place() -> tuple[int, int]:
     """(number of this process from 0, processes); (0, 1) without a group."""
     return (dist.get_rank(), dist.get_world_size()) if _grouped() else (0, 1)
+
+
+def settings() -> dict:
+    """What of the processes decides the numbers of a training; nothing without a group."""
+    if processes() == 1:
+        return {}
+    return {"processes": processes(), "sync_batchnorm": _joined.sync_batchnorm}
 
 
 def is_first() -> bool:
@@ -127,29 +226,109 @@ def mean(tensor: Tensor, share: float) -> Tensor:
     return tensor if processes() == 1 else total(tensor * share)
 
 
-@torch.no_grad()
-def average_gradients(parameters: Iterable[nn.Parameter], share: float) -> None:
-    """Put the gradients of the whole batch in place of those of each process's images.
+class Passes:
+    """Forward and backward passes of a network, with the gradients of the whole batch.
+
+    Under ``joined`` all processes begin with the first one's weights, and DDP adds up gradients in
+    here, while the network keeps its parameters and their names. Parameters that the first pass
+    does not use are left out of it.
 
     Args:
-        parameters: those without a gradient must be the same in all processes.
-        share: of the batch that this process has; those of all processes add up to 1.
+        net: the network that is trained.
     """
-    if processes() == 1:
-        return
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    flat = mean(torch.cat([g.reshape(-1) for g in gradients]), share)  # one message, not hundreds
-    for g, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        g.copy_(part.view(g.shape))
+
+    def __init__(self, net: nn.Module):
+        self.net = net
+        self._shared, self._unused = None, {}
+        if processes() > 1:
+            _as_first(net)
+
+    def backward(
+        self, forward: Callable[[], tuple[Tensor, ...]], share: float = 1.0, last: bool = True
+    ) -> tuple[Tensor, ...]:
+        """Run ``forward`` and back-propagate the first of what it returns.
+
+        Args:
+            forward: returns a scalar, a mean over this process's images, and any other tensors.
+            share: of the batch that this process has; those of all processes add up to 1.
+            last: of this optimiser step. After the last pass ``grad`` holds the sum of the step's
+                gradients over the whole batch; before it, processes need not wait for each other.
+        Returns:
+            what ``forward`` returned, detached.
+        Raises:
+            RuntimeError: with several processes, if passes use different parameters.
+        """
+        if processes() == 1:
+            out = forward()
+            out[0].backward()
+            return tuple(t.detach() for t in out)
+        with synced() if _joined.sync_batchnorm else nullcontext():
+            out = forward()
+        if self._shared is None:
+            self._share_gradients(out[0])
+        with _joined.fabric.no_backward_sync(self._shared, enabled=not last):
+            loss = self._shared(lambda: out[0])  # tells DDP that a backward pass follows
+            (loss * (share * processes())).backward()  # DDP divides by the processes
+        for name, parameter in self._unused.items():
+            if parameter.grad is not None:
+                raise RuntimeError(
+                    f"'{name}' of {type(self.net).__name__} has a gradient now, and had none in "
+                    "the first pass: several processes can only train a network whose passes all "
+                    "use the same parameters. Train it in one process"
+                )
+        return tuple(t.detach() for t in out)
+
+    def _share_gradients(self, loss: Tensor) -> None:
+        """Let DDP look after all parameters that a loss depends on."""
+        used = _reached(loss)
+        learn = {n: p for n, p in self.net.named_parameters() if p.requires_grad}
+        self._unused = {n: p for n, p in learn.items() if p not in used}
+        for parameter in self._unused.values():  # DDP would wait for their gradients
+            parameter.requires_grad_(False)
+        self._shared = _joined.fabric.setup_module(_Given(self.net), move_to_device=False)
+        for parameter in self._unused.values():
+            parameter.requires_grad_(True)
+
+
+class _Given(nn.Module):
+    """A network in DDP's hands, and passes made elsewhere."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, loss: Callable[[], Tensor]) -> Tensor:
+        return loss()
+
+
+@torch.no_grad()
+def _as_first(net: nn.Module) -> None:
+    """Give a network the first process's parameters and buffers."""
+    for tensor in (*net.parameters(), *net.buffers()):
+        value = tensor.detach().clone(memory_format=torch.contiguous_format)
+        dist.broadcast(value, src=0)
+        tensor.copy_(value)
+
+
+def _reached(loss: Tensor) -> set[Tensor]:
+    """All leaves that a loss depends on."""
+    seen, todo = set(), [loss.grad_fn]
+    while todo:
+        node = todo.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            todo += [before for before, _ in node.next_functions]
+    return {node.variable for node in seen if hasattr(node, "variable")}
 
 
 @torch.no_grad()
 def average_statistics(model: nn.Module) -> None:
     """Average BatchNorm's running statistics over the processes, in place.
 
-    Since they are moving averages, this may be done once at the end, or at any time between.
+    Since they are moving averages, this may be done once at the end, or at any time between. They
+    are equal already, and stay as they are, where BatchNorm is synchronised.
     """
-    if processes() == 1:
+    if processes() == 1 or _joined.sync_batchnorm:
         return
     for m in model.modules():
         if isinstance(m, _BatchNorm) and m.running_mean is not None:
