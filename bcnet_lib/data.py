@@ -11,6 +11,7 @@ run can stop anywhere and go on as if it had not.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -204,7 +205,8 @@ def load(
 
     Args:
         name: ``digits`` (8x8, in scikit-learn), ``cifar10``, ``imagenet`` (at 224 pixels; at 64:
-            ``imagenet-64``), or ``fake`` (made from the seed).
+            ``imagenet-64``), or ``fake`` (made from the seed); or ``package.module:function``, a
+            function of yours without arguments that returns a ``Data``.
         root: folder of the files; default ``$BCNET_DATA``, else ``~/.cache/bcnet``.
         seed: decides the splits (and the images of ``fake``).
         val: share of the training images held out for the search, between 0 and 1.
@@ -220,6 +222,8 @@ def load(
     Raises:
         DataError: for an unknown name, missing or damaged files, or a split that would be empty.
     """
+    if ":" in name:
+        return _own(name)
     if name == "digits":
         x, y, official = *_digits(), 0
     elif name == "fake":
@@ -234,7 +238,10 @@ def load(
         x, y, official = *cifar10.read(data_root(root), download), 10_000
     else:
         known = ", ".join(f"'{n}'" for n in NAMES)
-        raise DataError(f"unknown data set {name!r}: known are {known}")
+        raise DataError(
+            f"unknown data set {name!r}: known are {known}; or name a function of your own as "
+            "'package.module:function'"
+        )
     test = 0.25 if test is None else test
     for what, share in (("val", val), ("test", test)):
         if not 0 < share < 1:
@@ -259,6 +266,22 @@ def load(
         mean=tuple(float(m) / scale for m in mean.ravel()),
         std=tuple(float(s) / scale for s in std.ravel()),
     )
+
+
+def _own(name: str) -> Data:
+    """The data that a function of the user's returns."""
+    module, _, function = name.partition(":")
+    try:
+        found = getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise DataError(
+            f"data '{name}' cannot be imported ({error}): name it as 'package.module:function', "
+            "with the package installed or in the folder you start from"
+        ) from error
+    data = found()
+    if not isinstance(data, Data):
+        raise DataError(f"data '{name}' returns a {type(data).__name__}, not a bcnet_lib.data.Data")
+    return data
 
 
 def _split(x, y, name, mean, std, *, flip, index) -> Split:

@@ -45,6 +45,7 @@ def evolve(
     callback=None,
     split="val",
     batch_size: int = 2048,
+    amp: bool = False,
     score=None,
     progress: bool = True,
 ) -> SearchResult:
@@ -79,6 +80,7 @@ def evolve(
             prints a line.
         split: name of the split to score on, or a ``Split``.
         batch_size: images a batch when scoring (see ``evaluate``).
+        amp: score with forward passes in bfloat16 (mixed precision).
         score: instead of the supernet's accuracy: callable (L,) -> number, larger is better.
         progress: show a progress bar.
     Returns:
@@ -100,7 +102,7 @@ def evolve(
     objectives = (measure,) if objectives is None else tuple(objectives)
     _check(cost, objectives)
     scores = Scores(
-        make_score(net, data, split, batch_size, score), objectives=objectives, cost=cost
+        make_score(net, data, split, batch_size, score, amp), objectives=objectives, cost=cost
     )
     limit = _Limit(space, cost, budget, measure)
     C = limit.first(initial, population, seed)  # (population, L)
@@ -116,6 +118,8 @@ def evolve(
             "initial": C.tolist(),
             "batch_size": batch_size,
         }
+        if amp and score is None:
+            settings["amp"] = True
         if "latency" in (measure, *objectives):  # another table is another search
             table = json.dumps(asdict(cost.latencies)).encode()
             settings["latencies"] = hashlib.sha256(table).hexdigest()

@@ -171,11 +171,11 @@ def split_of(data, split):
     return getattr(data, split)
 
 
-def make_score(net, data, split, batch_size, score):
+def make_score(net, data, split, batch_size, score, amp: bool = False):
     """The score a search maximises: the given one, or the supernet's accuracy (Eq. 12)."""
     if score is not None:
         return score
     from ..evaluate import evaluate
 
     images = split_of(data, split).to(next(net.parameters()).device)
-    return lambda c: evaluate(net, c, images, batch_size=batch_size)
+    return lambda c: evaluate(net, c, images, batch_size=batch_size, amp=amp)
