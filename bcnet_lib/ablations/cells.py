@@ -207,8 +207,7 @@ def finish(cell: Cell, where: Where) -> dict | None:
     seconds = round(clock() - began, 3)
     body = {"identity": cell.identity, "seconds": seconds, "library": CODE}
     body["device"] = where.device.partition(":")[0]  # of several, the first
-    if distributed.processes() > 1:
-        body["processes"] = distributed.processes()
+    body |= distributed.settings()
     body["result"] = result
     if distributed.is_first():
         write_whole(path, json.dumps(body, allow_nan=False).encode())

@@ -77,8 +77,9 @@ class Experiment:
         devices = sorted({body.get("device", here) for body in done.values()})
         if devices != [here]:
             parameters["devices"] = devices  # of cells that were there before
-        if processes := sorted({body.get("processes", 1) for body in done.values()} - {1}):
-            parameters["processes"] = processes  # under torchrun; BatchNorm saw parts of a batch
+        if together := [body for body in done.values() if "processes" in body]:  # under torchrun
+            for what in ("processes", "sync_batchnorm"):
+                parameters[what] = sorted({body.get(what, False) for body in together})
         return Record.new(
             self.headline(rows),
             rows,

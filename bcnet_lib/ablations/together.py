@@ -34,6 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--seeds", type=int, help="how many, from 0; default: as the profile says")
     add("--minutes", type=float, help="stop cleanly after so many; run again to go on")
     add("--device", default="cpu", help="cpu (default), or cuda: one GPU a process")
+    add(
+        "--sync-batchnorm",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="train with BatchNorm over the images of all processes, not of each (default: all)",
+    )
     add("--folder", type=Path, default=Path("_build/ablations/cells"), help="of finished cells")
     add("--out", type=Path, default=Path("figures"), help="folder of records")
     o = parser.parse_args(arguments)
@@ -50,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     needs.absolute_root()
     until = None if o.minutes is None else time.time() + 60 * o.minutes
-    with distributed.joined(o.device) as device:
+    with distributed.joined(o.device, sync_batchnorm=o.sync_batchnorm) as device:
         where = Where(folder=o.folder.absolute(), device=device, until=until)
         for name in names:
             record = run(EXPERIMENTS[name], o.profile, where, seeds=o.seeds, progress=True)
