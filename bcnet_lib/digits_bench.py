@@ -173,7 +173,7 @@ def train_one(setting: DigitsSetting, row: int, run: int) -> tuple[int, int, int
     seed = mix(run, row)
     net = space.build(model, setting.widths()[row], seed=seed)
     recipe, test = setting.recipe, []
-    optimizer = recipe.optimizer(net.parameters())
+    optimizer = recipe.make_optimizer(net.parameters())
     for epoch in range(setting.epochs):
         part = range(epoch, epoch + 1)
         options = {"seed": seed, "epochs": part, "optimizer": optimizer, "eval_test": False}

@@ -13,12 +13,14 @@ import json
 import math
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from . import distributed
 from .checkpoint import (
@@ -144,6 +146,7 @@ class SupernetTrainer:
     ):
         check_update(net.principle, net.n_paths, update, complement, random_widths, distill)
         check_every(checkpoint, checkpoint_every)
+        recipe.refuse_average("weights of a supernet")
         self.net, self.recipe, self.seed = net, recipe, seed
         self.update, self.complement, self.at_once = update, complement, at_once
         self.random_widths, self.distill = random_widths, distill
@@ -155,7 +158,7 @@ class SupernetTrainer:
         self.train_split = data.train.to(self.device)
         self.steps_per_epoch = self.train_split.steps(recipe.batch_size, drop_last=True)
         self.total_steps = recipe.steps(self.steps_per_epoch)
-        self.optimizer = recipe.optimizer(net.parameters())
+        self.optimizer = recipe.make_optimizer(net.parameters())
         self.rng = np.random.default_rng(mix(seed, 0))
         self.step = 0
         self._queue: list[tuple[np.ndarray, int]] = []  # turns that "alternate" still owes
@@ -201,6 +204,7 @@ class SupernetTrainer:
             stop = min(stop, self.step + max_steps)
         deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
         self.net.train()
+        self._passes = distributed.Passes(self.net)
         bar = progress_bar(
             total=self.total_steps, initial=self.step, desc="supernet", show=self.progress
         )
@@ -260,25 +264,14 @@ class SupernetTrainer:
             group["lr"] = lr
         self.optimizer.zero_grad(set_to_none=True)
         losses, teachers = [], {}  # path -> soft predictions of the widest (B, classes)
-        for c, path in turns:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.amp):
-                logits = self.net(x, c, path=path)  # (B, classes)
-                if path in teachers:
-                    loss = F.cross_entropy(logits, teachers[path])
-                else:
-                    loss = F.cross_entropy(logits, y, label_smoothing=self.recipe.label_smoothing)
-            if self.distill and path not in teachers:
-                teachers[path] = logits.detach().float().softmax(dim=1)
-            if not self.at_once:
-                (loss / len(turns)).backward()
-                loss = loss.detach()  # frees this path's activations before the next one
-            losses.append(loss)
-        losses = torch.stack(losses)  # (len(turns),)
-        if self.at_once:
-            losses.mean().backward()
         share = len(y) / self.recipe.batch_size
-        distributed.average_gradients(self.net.parameters(), share)
-        values = distributed.mean(losses.detach(), share).tolist()
+        rounds = [turns] if self.at_once else [[turn] for turn in turns]
+        for some in rounds:  # one after another frees a path's activations before the next one
+            forward = partial(self._losses, x, y, some, len(turns), teachers)
+            _, own = self._passes.backward(forward, share, last=some is rounds[-1])
+            losses.append(own)
+        losses = torch.cat(losses)  # (len(turns),)
+        values = distributed.mean(losses, share).tolist()
         for (c, path), value in zip(turns, values, strict=True):
             if not math.isfinite(value):
                 self.optimizer.zero_grad(set_to_none=True)
@@ -288,6 +281,22 @@ class SupernetTrainer:
             self._seen.append((self.step, c, path, value))
         self.step += 1
         return values
+
+    def _losses(self, x, y, turns, n: int, teachers) -> tuple[Tensor, Tensor]:
+        """Losses of some of a step's n turns: their part of the mean, and each (len(turns),)."""
+        losses = []
+        for c, path in turns:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.amp):
+                logits = self.net(x, c, path=path)  # (B, classes)
+                if path in teachers:
+                    loss = F.cross_entropy(logits, teachers[path])
+                else:
+                    loss = F.cross_entropy(logits, y, label_smoothing=self.recipe.label_smoothing)
+            if self.distill and path not in teachers:
+                teachers[path] = logits.detach().float().softmax(dim=1)
+            losses.append(loss)
+        losses = torch.stack(losses)
+        return losses.sum() / n, losses
 
     def _not_finite(self, value, c, path, lr) -> str:
         return (
@@ -302,10 +311,9 @@ class SupernetTrainer:
     def _settings(self) -> dict:
         named = getattr(self.sample, "__qualname__", type(self.sample).__name__)
         sandwich = {"random_widths": self.random_widths, "distill": self.distill}
-        processes = distributed.processes()  # BatchNorm sees a share of the batch
         return {
             **(sandwich if self.update == "sandwich" else {}),
-            **({"processes": processes} if processes > 1 else {}),
+            **distributed.settings(),
             **settings_of(space=self.net.space, data=self.data, recipe=self.recipe),
             "update": self.update,
             "complement": self.complement,

@@ -178,7 +178,7 @@ def test_training_in_parts_equals_training_in_one_go(data):
     recipe = replace(RECIPE, augment=True)
     whole = train_from_scratch(SPACE.build(MODEL, SPACE.full, seed=0), data, recipe)
     network = SPACE.build(MODEL, SPACE.full, seed=0)
-    optimizer = recipe.optimizer(network.parameters())
+    optimizer = recipe.make_optimizer(network.parameters())
     parts = [
         train_from_scratch(network, data, recipe, epochs=epochs, optimizer=optimizer)
         for epochs in (range(1), range(1, 3))

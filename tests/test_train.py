@@ -41,41 +41,6 @@ def assert_same_run(a, b):
     assert a.records.to_frame().equals(b.records.to_frame())
 
 
-# the recipe
-
-
-def test_the_learning_rate_rises_linearly_and_falls_as_a_cosine_to_zero():
-    recipe = Recipe(epochs=10, warmup_epochs=2, lr=0.4)
-    rates = [recipe.lr_at(t, 10) for t in range(recipe.steps(10))]
-    np.testing.assert_allclose(rates[:20], 0.4 * np.arange(1, 21) / 20)
-    np.testing.assert_allclose(rates[20:], 0.2 * (1 + np.cos(np.pi * np.arange(80) / 80)))
-    assert max(rates) == 0.4 and 0 < rates[-1] < 1e-3
-
-
-@pytest.mark.parametrize(
-    "field",
-    [
-        {"epochs": 0},
-        {"batch_size": 2.5},
-        {"lr": -1},
-        {"lr": math.nan},
-        {"momentum": 1},
-        {"weight_decay": -1e-4},
-        {"warmup_epochs": 30},
-        {"label_smoothing": 1.0},
-    ],
-)
-def test_a_recipe_refuses_a_value_out_of_range_by_its_name(field):
-    (name,) = field
-    with pytest.raises(ValueError, match=rf"Recipe\({name}=.*{name} must be"):
-        Recipe(**field)
-
-
-def test_a_recipe_is_printed_as_a_table():
-    table = RECIPE.to_frame()
-    assert table.loc["lr", "value"] == RECIPE.lr and len(table) == 10
-
-
 # the losses
 
 

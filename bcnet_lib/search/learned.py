@@ -138,6 +138,7 @@ class WidthLearner:
         progress: bool = True,
     ):
         check_every(checkpoint, checkpoint_every)
+        recipe.refuse_average("learned widths")
         self.net = Supernet(model, space, UA(), seed=seed)
         self.cost = self.net.cost if cost is None else cost
         check_budget(space, self.cost, budget)
@@ -153,7 +154,7 @@ class WidthLearner:
         self.full_macs = self.cost.macs(space.full)
         self.channels = candidate_channels(space)
         self.logits = [t.to(self.device).requires_grad_() for t in self._initial_logits()]
-        self.optimizer = recipe.optimizer(self.net.parameters())
+        self.optimizer = recipe.make_optimizer(self.net.parameters())
         self.structure_optimizer = torch.optim.Adam(self.logits, lr=structure_lr)
         self.rng = np.random.default_rng(mix(seed, 4))
         self.step = self.passes = 0

@@ -130,7 +130,7 @@ class _Runs:
     def start(self, c: np.ndarray) -> float:
         """Accuracy on the validation split after the short training."""
         network = self.space.build(self.model, c, seed=self.seed)
-        optimizer = self.recipe.optimizer(network.parameters())
+        optimizer = self.recipe.make_optimizer(network.parameters())
         self.begun[tuple(c)] = network, optimizer
         return self._train(tuple(c), range(self.short), False).val_accuracy
 
