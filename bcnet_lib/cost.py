@@ -113,9 +113,27 @@ class CostTable:
         """Multiply-accumulates per image: (n, L) widths -> (n,) int64; one vector (L,) -> int."""
         return self._evaluate(self._macs, C)
 
+    def macs_of(self, channels):
+        """MACs of any channel counts of the searched groups, also above the model's own.
+
+        Args:
+            channels: (n, L) integers -> (n,) int64; one vector (L,) -> int.
+        """
+        channels = self.space.all_channels(channels)  # (…, G)
+        value = self._macs(np.atleast_2d(channels))
+        return value[0].item() if channels.ndim == 1 else value
+
     def params(self, C):
         """Parameters: (n, L) widths -> (n,) int64; one vector (L,) -> int."""
         return self._evaluate(self._params, C)
+
+    def of_channels(self, channels) -> dict[str, int]:
+        """``macs`` and ``params`` of one network given by channel counts, (L,), one a group.
+
+        Any positive counts, also above the model's own: no units are involved.
+        """
+        counts = np.atleast_2d(self.space.all_channels(channels))  # (1, G)
+        return {"macs": int(self._macs(counts)[0]), "params": int(self._params(counts)[0])}
 
     def latency(self, C):
         """Milliseconds a batch, predicted: (n, L) widths -> (n,) float64; one vector -> float.
