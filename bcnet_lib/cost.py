@@ -14,8 +14,6 @@ from math import prod
 
 import numpy as np
 
-from .principles import WidthError
-
 __all__ = ["CostTable", "Pairwise"]
 
 
@@ -106,11 +104,8 @@ class CostTable:
         out.latencies = table
         return out
 
-    def _evaluate(self, form, C, channels=None):
-        if (C is None) == (channels is None):
-            raise WidthError("give either C (units) or channels, and not both")
-        counts = self.space.channels(C) if channels is None else np.asarray(channels)
-        channels = self.space.all_channels(counts)  # (…, G)
+    def _evaluate(self, form, C):
+        channels = self.space.all_channels(self.space.channels(C))  # (…, G)
         value = form(np.atleast_2d(channels))
         return value[0].item() if channels.ndim == 1 else value
 
