@@ -18,7 +18,7 @@ from .graph import GraphError, discover
 from .resize import resize
 from .space import WidthSpace
 
-__all__ = ["load", "save"]
+__all__ = ["load", "save", "saved"]
 
 FORMAT = "bcnet-network-1"
 _KEYS = ("factory", "kwargs", "example_shape", "channels", "training", "sha256")  # load needs them
@@ -91,25 +91,16 @@ def load(path, *, device="cpu") -> nn.Module:
         GraphError: the factory no longer makes this network.
     """
     path = Path(path)
-    file = path / "network.json"
-    if not file.exists():
-        raise FileNotFoundError(f"{file} does not exist: give load the folder that save wrote")
-    try:
-        meta = json.loads(file.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{file} is not JSON ({error}); save the network again") from error
-    have = meta.get("format") if isinstance(meta, dict) else None
-    if have != FORMAT:
-        raise ValueError(f"{file} has format {have!r}, this version reads {FORMAT!r}")
-    if lost := [key for key in _KEYS if key not in meta]:
-        raise ValueError(f"{file} lacks {', '.join(lost)}; save the network again")
+    meta = saved(path)
     weights = path / "weights.safetensors"
     if not weights.exists():
-        raise FileNotFoundError(f"{weights} does not exist, though {file.name} does; save it again")
+        raise FileNotFoundError(
+            f"{weights} does not exist, though network.json does; save it again"
+        )
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     if digest != meta["sha256"]:
-        saved = meta["sha256"]
-        raise ValueError(f"{weights} is corrupt: sha256 {digest[:12]}…, saved as {saved[:12]}…")
+        then = meta["sha256"]
+        raise ValueError(f"{weights} is corrupt: sha256 {digest[:12]}…, saved as {then[:12]}…")
     network = _make(meta["factory"], meta["kwargs"], meta["example_shape"], meta["channels"])
     state, tied = load_file(weights), _shared_names(network)
     want = {k: tuple(v.shape) for k, v in state.items()}
@@ -124,6 +115,32 @@ def load(path, *, device="cpu") -> nn.Module:
         )
     network.load_state_dict(state, strict=False)  # without the second names of tied weights
     return network.to(device).train(meta["training"])
+
+
+def saved(path) -> dict:
+    """What ``network.json`` of a saved network says, without building the network.
+
+    Args:
+        path: the folder ``save`` wrote.
+    Returns:
+        factory, kwargs, example_shape (C, H, W), K, base, widths (L,), channels by group, …
+    Raises:
+        FileNotFoundError: no such folder or file. ValueError: not such a file.
+    """
+    path = Path(path)
+    file = path / "network.json"
+    if not file.exists():
+        raise FileNotFoundError(f"{file} does not exist: give load the folder that save wrote")
+    try:
+        meta = json.loads(file.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{file} is not JSON ({error}); save the network again") from error
+    have = meta.get("format") if isinstance(meta, dict) else None
+    if have != FORMAT:
+        raise ValueError(f"{file} has format {have!r}, this version reads {FORMAT!r}")
+    if lost := [key for key in _KEYS if key not in meta]:
+        raise ValueError(f"{file} lacks {', '.join(lost)}; save the network again")
+    return meta
 
 
 def _make(name, kwargs, example_shape, channels: dict[str, int]) -> nn.Module:

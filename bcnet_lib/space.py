@@ -9,7 +9,7 @@ Source: Su et al., arXiv 2203.13714, sections 3 and 5.1. No torch here but for b
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import gcd, prod
+from math import gcd, lcm, prod
 
 import numpy as np
 
@@ -162,6 +162,21 @@ class WidthSpace:
         c = self.check(c)
         columns = [_channels(c[..., i], g, self.K) for i, g in enumerate(self.groups)]
         return np.stack(columns, axis=-1)
+
+    def rounded(self, channels, multiple: int = 8) -> np.ndarray:
+        """The nearest channel counts that are multiples of a number hardware likes; (L,) or (n, L).
+
+        At least one multiple is kept, and halves go up, so that a count may exceed the model's own
+        by less than one multiple. Groups in blocks stay in whole blocks.
+
+        Raises:
+            WidthError: if ``multiple`` is below 1, or no integer.
+        """
+        if not _is_int(multiple) or multiple < 1:
+            raise WidthError(f"multiple={multiple!r} must be a positive integer")
+        channels = np.asarray(channels)
+        step = np.array([lcm(multiple, g.multiple) for g in self.groups])
+        return np.maximum((2 * channels + step) // (2 * step), 1) * step
 
     def all_channels(self, channels) -> np.ndarray:
         """Counts of every group of the graph from those of the searched ones; (…, L) -> (…, G).

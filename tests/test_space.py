@@ -30,6 +30,21 @@ layers = st.tuples(st.integers(1, 40), st.integers(1, 30), st.integers(1, 4))
 # ---------------------------------------------------------------------------- counting
 
 
+@given(st.integers(1, 200), st.integers(1, 20), st.integers(1, 6))
+def test_rounded_channels_are_the_nearest_multiple_that_is_a_width(n, multiple, block):
+    (got,) = one_group(block, 1, multiple=block).rounded([n], multiple)
+    allowed = [m for m in range(1, 400) if m % multiple == 0 and m % block == 0]
+    assert got == max(m for m in allowed if abs(m - n) == min(abs(a - n) for a in allowed))
+
+
+def test_rounding_takes_many_and_refuses_no_multiple():
+    space = one_group(64, 8)
+    assert space.rounded([[3], [11], [12], [20]]).tolist() == [[8], [8], [16], [24]]
+    for wrong in (0, 2.0, True):
+        with pytest.raises(WidthError, match="must be a positive integer"):
+            space.rounded([8], wrong)
+
+
 def test_mobilenet_v2_has_25_groups_of_20_widths():
     model = zoo.make("mobilenet_v2", 1000, device="meta")
     space = WidthSpace.from_model(model, torch.empty(1, 3, 224, 224), K=20)
