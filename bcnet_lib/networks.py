@@ -46,7 +46,7 @@ NETWORKS = {
         factory=f"{_OURS}:digits_cnn",
         image=(1, 8, 8),
         classes=10,
-        recipe="digits_cnn",
+        recipe="digits",
         about="five 3x3 convolutions of 30 channels, for 8x8 digits",
         options={"widths": [30] * 5},
     ),

@@ -53,7 +53,7 @@ def widened(
     if macs(high) < goal:
         raise ValueError(
             f"times={times}: widths of {high:.3g} times those of the model have only "
-            f"{macs(high) / macs(1.0):.3g} times its MACs; most of them are in layers of fixed width"
+            f"{macs(high) / macs(1.0):.3g} times its MACs, most of them in layers of fixed width"
         )
     while high - low > 1e-12 * high:  # MACs jump between the two in the end
         middle = (low + high) / 2
