@@ -153,8 +153,8 @@ def twice(rows: Iterable[Row]) -> Check:
     """The same network printed twice with other numbers.
 
     Two rows are of the same network if they name the same widths, or neither names any, network and
-    method are the same and the MACs of one round to those of the other. Accuracies must agree only where the method is
-    the same as well: others train the same widths in their own way (see ``reruns``).
+    method are the same and the MACs of one round to those of the other. Accuracies must agree only
+    where the method is the same as well: others train the same widths their way (see ``reruns``).
     """
     compared, findings = 0, []
     for a, b in combinations(rows, 2):
@@ -166,7 +166,7 @@ def twice(rows: Iterable[Row]) -> Check:
             if x is None or y is None:
                 continue
             compared += 1
-            if not x.agrees(y.value, y.half):
+            if not x.matches(y):
                 findings.append(_pair(a, b, name))
     return Check(name="the same row printed twice", compared=compared, findings=tuple(findings))
 
@@ -180,7 +180,7 @@ def reruns(rows: Iterable[Row]) -> Check:
         if a.top1 is None or b.top1 is None:
             continue
         compared += 1
-        if not a.top1.agrees(b.top1.value, b.top1.half):
+        if not a.top1.matches(b.top1):
             findings.append(_pair(a, b, "top1"))
     return Check(
         name="the same widths trained by others", compared=compared, findings=tuple(findings)
@@ -308,8 +308,8 @@ def command(name: str, budget: Printed, base: int = 5) -> str:
     times = " --times 1.5" if budget.value > 0.95 * counted(name).macs else ""
     macs = _short(budget.value)
     return (
-        f"python -m bcnet_lib run --model {name} --data {data} --macs {macs}{times} --principle bcv2 "
-        f"--complement --K 20 --base {base} --device cuda --precision bf16"
+        f"python -m bcnet_lib run --model {name} --data {data} --macs {macs}{times} "
+        f"--principle bcv2 --complement --K 20 --base {base} --device cuda --precision bf16"
     )
 
 
@@ -329,7 +329,7 @@ def _same(a: Row, b: Row) -> bool:
         return True
     if a.method != b.method or a.macs is None or b.macs is None:
         return a.method == b.method
-    return a.macs.agrees(b.macs.value) or b.macs.agrees(a.macs.value)
+    return a.macs.matches(b.macs)
 
 
 def _pair(a: Row, b: Row, name: str) -> Finding:
@@ -348,7 +348,7 @@ def _values(s: Statement, method: str, rows: tuple[Row, ...]) -> list[Printed]:
         if row.network != s.network or row.method != method:
             continue
         other = method == s.method and s.macs and row.macs
-        if other and not s.macs.agrees(row.macs.value, row.macs.half):
+        if other and not s.macs.matches(row.macs):
             continue
         number = getattr(row, s.metric)
         found += [number] if number else []

@@ -84,6 +84,11 @@ class Printed:
         """Whether a number, itself known to ``half``, rounds to what is printed."""
         return abs(value - self.value) <= (self.half + half) * (1 + 1e-9)
 
+    def matches(self, other: "Printed") -> bool:
+        """Whether both can be one number printed twice: the finer rounds to the coarser."""
+        fine, coarse = sorted((self, other), key=lambda n: n.half)
+        return coarse.agrees(fine.value)
+
     def __str__(self) -> str:
         return self.text
 
