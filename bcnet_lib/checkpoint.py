@@ -19,6 +19,7 @@ from .files import write_whole
 __all__ = [
     "CheckpointError",
     "check_every",
+    "exists",
     "load_weights",
     "read",
     "read_state",
@@ -65,6 +66,11 @@ def read(path: str | Path) -> bytes:
             "or name another file"
         )
     return content
+
+
+def exists(path: str | Path) -> bool:
+    """Whether there is such a file, as the first of several processes sees it: it writes them."""
+    return distributed.call_first(Path(path).exists)
 
 
 def write_state(path: str | Path, state: dict) -> None:

@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from . import distributed
 from .checkpoint import (
+    exists,
     load_weights,
     read_state,
     same_settings,
@@ -237,7 +238,7 @@ def train_in_parts(
         settings |= {"teacher": weights_digest(teacher)} | soft
     average = average_of(model, recipe)
     begin, history, passes = 0, [], 0
-    if checkpoint.exists():
+    if exists(checkpoint):
         state = read_state(checkpoint)
         same_settings(checkpoint, settings, state["settings"])
         load_weights(checkpoint, model, state["net"])

@@ -14,7 +14,6 @@ import math
 import time
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -26,6 +25,7 @@ from . import distributed
 from .checkpoint import (
     CheckpointError,
     check_every,
+    exists,
     load_weights,
     read_state,
     same_settings,
@@ -163,7 +163,7 @@ class SupernetTrainer:
         self.step = 0
         self._queue: list[tuple[np.ndarray, int]] = []  # turns that "alternate" still owes
         self._seen: list[tuple[int, np.ndarray, int, float]] = []
-        if checkpoint is not None and Path(checkpoint).exists():
+        if checkpoint is not None and exists(checkpoint):
             self._restore()
         if checkpoint is not None:
             distributed.wait()  # nobody writes it before all have read it

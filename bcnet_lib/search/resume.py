@@ -11,7 +11,6 @@ that depends on what else changed, is refused by that.
 import hashlib
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 
@@ -61,7 +60,7 @@ def load_scores(path, settings: dict, score=None) -> dict[tuple, float]:
     Raises:
         CheckpointError: if the file is damaged or belongs to another search (named).
     """
-    if not Path(path).exists():
+    if not checkpoint.exists(path):
         return {}
     try:
         state = json.loads(checkpoint.read(path))
