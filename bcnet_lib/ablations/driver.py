@@ -170,7 +170,7 @@ def page(
     name, log = experiment.name, Path(logs) / f"{experiment.name}.log"
     path = chapter.record_path(experiment, profile, out)
     before, began = path.read_bytes() if path.exists() else None, time.monotonic()
-    notebook = chapters / f"{name}.ipynb"
+    notebook = Path(os.path.normpath(chapters / experiment.notebook))
     given = {"profile": profile, "device": where.device, "seeds": seeds, "jobs": 1}
     given |= {"folder": str(where.folder.absolute()), "out_root": str(out.absolute())}
     with log.open("w", encoding="utf-8") as file:

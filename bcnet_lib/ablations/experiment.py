@@ -21,7 +21,7 @@ class Experiment:
     """One ablation: what is computed, and how the rows of its record come of it."""
 
     name: str
-    """Of its folder in ``figures/`` and its chapter in ``book/ablations/``."""
+    """Of its folder in ``figures/``, and of its chapter where ``chapter`` does not say."""
     profiles: Mapping[str, Profile]
     """Its settings, by profile name."""
     stages: Callable[[Profile, Sequence[int]], list[list[Cell]]]
@@ -35,6 +35,13 @@ class Experiment:
     """What a record says about claims of the paper, one a claim."""
     missing: str = ""
     """Why a number of a row may be None."""
+    chapter: str = ""
+    """Its notebook, as seen from ``book/ablations/``; default: there, by the name."""
+
+    @property
+    def notebook(self) -> str:
+        """Its chapter, as seen from ``book/ablations/``."""
+        return self.chapter or f"{self.name}.ipynb"
 
     def seeds(self, profile: Profile, seeds: int | Sequence[int] | None = None) -> list[int]:
         """Seeds to run: so many from 0, these, or as many as the profile says.

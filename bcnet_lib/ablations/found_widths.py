@@ -7,20 +7,23 @@ equal passes; a control finds its widths with UA.
 
 from collections.abc import Mapping, Sequence
 
-from ..intervals import headline
+import numpy as np
+
+from ..intervals import headline, holm, mean_interval
 from ..profiles import PROFILES, Profile
+from ..results import Record
+from ..width_patterns import agreement, exchange_p, shuffle_p
 from . import searches, supernets
 from .cells import Cell, Where
 from .experiment import Experiment
+from .findings import Finding, paired
 from .problem import problem_of
 from .sweeps import found_row
 
-__all__ = ["FOUND_WIDTHS", "METHODS", "OTHERS"]
+__all__ = ["FOUND_WIDTHS", "METHODS", "widths_of"]
 
 METHODS = ("BCv2 + complement", "UA")
 """How the supernets are trained; the first is the paper's."""
-OTHERS = {"uniform": "uniform", "random": searches.FITTED}
-"""Widths that need no supernet, as they are called here and in ``searches``."""
 SEARCH = "prior + evolution"
 
 
@@ -28,7 +31,7 @@ def _asked(profile: Profile, seed: int) -> dict[str, Cell]:
     """How a width is chosen -> the cell that chooses and judges it."""
     steps = {m: supernets.steps_of(profile, m, "passes") for m in METHODS}
     found = {m: searches.cell(profile, SEARCH, seed, m, steps[m]) for m in METHODS}
-    return found | {name: searches.cell(profile, o, seed) for name, o in OTHERS.items()}
+    return found | {b: searches.cell(profile, b, seed) for b in searches.BASELINES}
 
 
 def _stages(profile: Profile, seeds: Sequence[int]) -> list[list[Cell]]:
@@ -58,12 +61,68 @@ def _headline(rows: list[dict]) -> str:
     return headline(f"test accuracy (%) of widths found with {METHODS[0]}", found)
 
 
+def widths_of(record: Record, **at) -> np.ndarray:
+    """Widths in the rows of some setting, in units, by seed: (n, L)."""
+    rows = [r for r in record.rows if all(r[k] == v for k, v in at.items())]
+    rows = sorted(rows, key=lambda r: r["seed"])
+    return np.array([r["widths"].split() for r in rows], dtype=int)
+
+
+def _findings(record: Record) -> list[Finding]:
+    """Do found widths share a pattern? Beyond chance, and beyond random widths of the budget.
+
+    Two tests, adjusted together: do seeds agree more than if the groups of each width were
+    shuffled, and more than random widths within the budget do? One alone is a trend: a budget makes
+    groups narrow that cost much. Contradicted if found widths agree less than random ones.
+    """
+    if len(record.parameters["seeds"]) < 2:
+        return []
+    found, control, random = (widths_of(record, method=m) for m in (*METHODS, "random"))
+    ours, other = agreement(found), agreement(random)
+    chance, budget = holm([shuffle_p(found), exchange_p(found, random)])
+    more = ours.mean > other.mean
+    if budget < 0.05:
+        verdict = "contradicted" if not more else "reproduced" if chance < 0.05 else "trend only"
+    else:
+        verdict = "trend only" if chance < 0.05 else "not reproduced"
+    gains = {b: paired(record, "accuracy", {"method": METHODS[0]}, {"method": b}) for b in _BEHIND}
+    said = "; ".join(f"minus {b} {mean_interval(d).text()}" for b, d in gains.items())
+    return [
+        Finding(
+            claim="width-patterns",
+            place="Section 8, Figs. 9 and 11",
+            what="mean rank correlation, over the groups, of the widths that two seeds find",
+            paper="found widths share a pattern over depth",
+            ours=ours,
+            verdict=verdict,
+            note=(
+                f"Uniform widths have no order to share. Random widths within the same budget: "
+                f"{other.text()}; widths found with {METHODS[1]}: {agreement(control).text()}. "
+                f"Found widths against the same with their groups shuffled: p = {_p(chance)}; "
+                f"against random widths: p = {_p(budget)} (adjusted together). What the found "
+                f"widths are worth, in points of test accuracy after training from scratch: {said}."
+            ),
+            profile=record.profile,
+            unit="",
+        )
+    ]
+
+
+_BEHIND = ("uniform", "random", METHODS[1])
+
+
+def _p(value: float) -> str:
+    return "below 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 FOUND_WIDTHS = Experiment(
     name="found_widths",
     profiles=PROFILES["found_widths"],
     stages=_stages,
     rows=_rows,
     headline=_headline,
+    findings=_findings,
+    chapter="../results/widths.ipynb",
     missing=(
         "score: uniform and random widths have no supernet; spread: a single training has none"
     ),

@@ -13,31 +13,28 @@ from .. import distributed
 from ..data import mix
 from ..profiles import Profile
 from ..search import evolve, greedy, uniform
-from ..search.budget import draw_within, shrink_within, widen_within
+from ..search.budget import BudgetError, draw_within, walk_within
 from ..search.spread import spread_prior
 from . import supernets
 from .cells import Cell, TimeUp, Where, finish
 from .problem import Problem, problem_of
 
-__all__ = ["BASELINES", "FITTED", "SEARCHES", "cell", "judge", "run", "score_of"]
+__all__ = ["BASELINES", "SEARCHES", "cell", "judge", "run", "score_of"]
 
 SEARCHES = ("greedy", "evolution", "prior + evolution", "every width")
 """Of a supernet; "every width" takes the best of all, which only a benchmark can afford."""
 BASELINES = ("uniform", "random")
 """Widths that need no supernet."""
-FITTED = "random, fitted"
-"""Another of these, where no random width fits: narrowed until it does, then widened until the
-budget is used up."""
 
 
 def cell(profile: Profile, search: str, seed: int, method: str = "", steps: int = 0) -> Cell:
     """The cell that searches the supernet of ``supernets.cell(profile, method, seed, steps)``.
 
     Args:
-        search: of ``SEARCHES``; or of ``BASELINES``, or ``FITTED``, which take no method.
+        search: of ``SEARCHES``; or of ``BASELINES``, which take no method.
     """
-    if search not in (can := SEARCHES if method else (*BASELINES, FITTED)):
-        known = ", ".join(f"'{s}'" for s in can)
+    if search not in (BASELINES if not method else SEARCHES):
+        known = ", ".join(f"'{s}'" for s in (BASELINES if not method else SEARCHES))
         raise ValueError(f"unknown search {search!r} of '{method}': known are {known}")
     key = {"search": search, "method": method, "seed": seed, "steps": steps}
     return Cell.of("searches", run, profile, **key)
@@ -57,12 +54,7 @@ def run(
     if search == "uniform":
         c = uniform(problem.space, problem.cost, problem.budget)
     elif search == "random":
-        rng = np.random.default_rng(mix(seed, 4))
-        c = draw_within(problem.space, problem.cost, problem.budget, rng, 1)[0]
-    elif search == FITTED:
-        rng, limit = np.random.default_rng(mix(seed, 4)), (problem.cost, problem.budget)
-        drawn = shrink_within(problem.space, *limit, problem.space.sample(rng, 1), rng)
-        c = widen_within(problem.space, *limit, drawn, rng)[0]
+        c = _random(problem, seed)
     else:
         found = _search(problem, where, file, search, method, seed, steps)
         c, score, evaluations = found
@@ -78,6 +70,15 @@ def run(
         "evaluations": evaluations,
         "accuracies": accuracies,
     }
+
+
+def _random(problem: Problem, seed: int) -> np.ndarray:
+    """A width drawn uniformly among those within the budget; by a walk where hardly any fit."""
+    limit = (problem.space, problem.cost, problem.budget)
+    try:
+        return draw_within(*limit, np.random.default_rng(mix(seed, 4)), 1)[0]
+    except BudgetError:
+        return walk_within(*limit, np.random.default_rng(mix(seed, 4)), 1)[0]
 
 
 def _search(problem: Problem, where: Where, file: Path, search, method, seed, steps):

@@ -4,6 +4,7 @@ One seed has no interval and tells nothing: such a finding decides only if there
 """
 
 import math
+import posixpath
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
@@ -73,7 +74,7 @@ def decide(claim: Claim, root: str | Path) -> Claim:
     others = [f for f in reversed(of_it) if f is not found]
     parts = [said(found)]
     parts += [f"At profile {f.profile}: {f.verdict}." for f in others]
-    chapter = f"book/ablations/{experiment.name}.ipynb"
+    chapter = posixpath.normpath(f"book/ablations/{experiment.notebook}")
     evidence = tuple(dict.fromkeys((chapter, *claim.evidence)))
     note = " ".join([*parts, claim.note]).strip()
     return replace(claim, verdict=found.verdict, note=note, evidence=evidence)

@@ -17,6 +17,7 @@ __all__ = [
     "draw_within",
     "measure_of",
     "shrink_within",
+    "walk_within",
     "widen_within",
 ]
 
@@ -111,6 +112,35 @@ def draw_within(
         f"{accepted / drawn:.1e}). Raise the budget, ask for fewer widths, allow more draws "
         f"(max_draws={max_draws:,}), or use evolve, which needs no draws to fit"
     )
+
+
+def walk_within(
+    space, cost, budget, rng, n: int, sweeps: int = 50, measure: str = "macs"
+) -> np.ndarray:
+    """n random widths within the budget, however tight it is, by a walk for each.
+
+    A walk starts at a random width that was narrowed until it fits. A step draws a new width for
+    one group, and is taken back where it does not fit: in the long run every width within the
+    budget is as likely as any other, as in ``draw_within``. Two walks may end at the same width.
+
+    Args:
+        space, cost, rng, budget, measure: as in ``draw_within``. n: walks.
+        sweeps: how often a walk visits every group.
+    Returns:
+        int64 (n, L).
+    Raises:
+        BudgetError: if the budget is no positive number, or below the narrowest network.
+    """
+    check_budget(space, cost, budget, measure)
+    values = measure_of(cost, measure)
+    C = shrink_within(space, cost, budget, space.sample(rng, n), rng, measure)
+    for _ in range(sweeps):
+        for i in rng.permutation(space.L):
+            tried = C.copy()
+            tried[:, i] = rng.choice(space.candidates[i], size=n)
+            fits = values(tried) <= budget  # (n,)
+            C[fits] = tried[fits]
+    return C
 
 
 def shrink_within(space, cost, budget, C: np.ndarray, rng, measure: str = "macs") -> np.ndarray:
