@@ -53,6 +53,7 @@ __all__ = [
     "average_statistics",
     "call_first",
     "first",
+    "gather",
     "is_first",
     "joined",
     "mean",
@@ -206,6 +207,15 @@ def first(value):
 def call_first(function: Callable):
     """What a function returns in the first process, called there alone."""
     return first(function() if is_first() else None)
+
+
+def gather(value) -> list:
+    """The values of all processes, in their order, in all; every process must call it."""
+    box = [None] * processes()
+    if len(box) == 1:
+        return [value]
+    dist.all_gather_object(box, value)  # over the CPU, where the group has both
+    return box
 
 
 def total(tensor: Tensor) -> Tensor:
