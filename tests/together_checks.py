@@ -29,7 +29,7 @@ from bcnet_lib.supernet import Supernet
 from bcnet_lib.synced_bn import synced
 from bcnet_lib.train import SupernetTrainer
 
-RECIPE = Recipe(epochs=2, batch_size=33, lr=0.05)  # no whole share for each of two
+RECIPE = Recipe(epochs=4, batch_size=33, lr=0.2)  # no whole share for each of two
 WAYS = {  # principle and options of a trainer
     "both": (BCv2(), {"complement": True}),
     "at once": (BCv2(), {"complement": True, "at_once": True}),
@@ -277,7 +277,7 @@ def passes(data) -> dict:
 def main(folder: Path, root: Path) -> None:
     with distributed.joined():
         torch.set_num_threads(1)
-        data = load("fake", size=300, seed=1)
+        data = load("fake", size=300, seed=1, noise=0.3)
         out = supernets(data) | stops(data, folder) | from_scratch(data) | scores(data)
         out |= folders(root) | passes(data)
         if distributed.processes() > 1:

@@ -1,9 +1,7 @@
 """Profile ``paper`` of an experiment in a size for tests; run alone and by torchrun."""
 
-import os
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 from bcnet_lib.ablations import EXPERIMENTS, together
 
@@ -26,6 +24,4 @@ def main(arguments) -> int:
 
 
 if __name__ == "__main__":
-    if "LOCAL_RANK" in os.environ:  # torchrun's processes are in no group that could be killed
-        Path(f"{os.environ['LOCAL_RANK']}.pid").write_text(str(os.getpid()))
     sys.exit(main(sys.argv[1:]))
