@@ -315,7 +315,7 @@ def _train(task: Task, here: _Here, name: str, c: list[int] | None, k: int, teac
     )
     if trained is None:
         raise _TimeUp
-    if name in ("found", "full") and distributed.is_first():
+    if distributed.is_first():
         save(here.folder / f"networks/{key}", trained.model, space, c, factory=make, **task.factory)
     accuracies = {"val": trained.val_accuracy, "test": trained.test_accuracy}
     row = here.write(
