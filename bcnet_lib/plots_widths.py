@@ -11,10 +11,13 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from .style import COLORS, INK, NEUTRAL, PALE, BookFigure, color_of, panels, styled
+from .plots_sweeps import color_of, differences
+from .profiles import PROFILES
+from .results import Record
+from .style import COLORS, INK, NEUTRAL, PALE, BookFigure, panels, styled
 from .width_places import KINDS, Place
 
-__all__ = ["measures", "over_depth"]
+__all__ = ["measures", "over_depth", "widths_figures"]
 
 SHADES = {
     "stem": INK,
@@ -126,3 +129,29 @@ def measures(table: pd.DataFrame) -> BookFigure:
     axes[-1, 0].set_xlabel("found minus random widths of the same budget")
     figure.alt = f"{len(sets)} sets of found widths less random widths. " + "; ".join(said)
     return figure
+
+
+def widths_figures(record: Record) -> dict[str, BookFigure]:
+    """The figures of a record of ``found_widths``, by the names they are stored under.
+
+    ``depth``: widths of all groups. ``worth``: what found widths gain, paired over seeds.
+    """
+    from .ablations.findings import paired
+    from .ablations.found_widths import METHODS, widths_of
+    from .ablations.width_sets import places_of, relative_widths
+
+    profile = PROFILES["found_widths"][record.profile]
+    uniform = float(widths_of(record, method="uniform").mean()) / profile.K
+    gains = {
+        f"{m} minus {other}": paired(record, "accuracy", {"method": m}, {"method": other})
+        for m in METHODS
+        for other in ("uniform", "random")
+    }
+    first, second = METHODS
+    gains[f"{first} minus {second}"] = paired(
+        record, "accuracy", {"method": first}, {"method": second}
+    )
+    return {
+        "depth": over_depth(relative_widths(record), places_of(profile), uniform),
+        "worth": differences(gains),
+    }
