@@ -30,6 +30,7 @@ __all__ = [
     "counted",
     "front",
     "implied",
+    "known_space",
     "network",
     "prose",
     "reruns",
@@ -78,6 +79,11 @@ def _known(name: str) -> CostTable:
     with torch.device("meta"):
         model, image = make(name), torch.empty(1, *NETWORKS[name].image)
     return CostTable(model, WidthSpace.from_model(model, image, K=1), image)
+
+
+def known_space(name: str) -> WidthSpace:
+    """The groups of a network of the library, in forward order."""
+    return _known(name).space
 
 
 def network(widths: Widths) -> nn.Module:

@@ -1,18 +1,23 @@
 """The tables of the pages on printed results: rows, what was verified of each, what is open."""
 
 from collections.abc import Iterable
+from dataclasses import replace
+
+import pandas as pd
 
 from .networks import NETWORKS
-from .paper_checks import Check, command, counted
-from .paper_tables import ORIGINAL, SOURCES, TABLES, Paper, Printed, Row
+from .paper_checks import Check, command, counted, known_space
+from .paper_tables import ORIGINAL, SOURCES, TABLES, Paper, Printed, Row, TableError, Widths
 from .sortable import Cell, SortableTable
 
 __all__ = [
     "VERIFIED",
     "at_hand",
     "findings_table",
+    "layers_table",
     "networks_table",
     "open_rows",
+    "readings",
     "released_table",
     "results_table",
     "verified",
@@ -25,6 +30,8 @@ VERIFIED = {
     "as printed": "the widths are not released, so nothing can be counted",
 }
 """What we did with the costs of a row. Accuracies are as printed: we trained none of them."""
+OPEN = ("authors", "not at hand", "paper", "quoted")
+"""Sources whose rows are of the paper: an accuracy that is missing there is open."""
 
 
 def verified(row: Row, paper: Paper) -> str:
@@ -50,7 +57,7 @@ def results_table(caption: str, paper: Paper, *networks: str) -> SortableTable:
                 _count(ours.macs if ours else None, 1),
                 _printed(row.params, 1e6),
                 _count(ours.params if ours else None, 2),
-                _printed(row.top1) if row.top1 else Cell("open", "", True),
+                Cell("open", "", True) if row.open and row.source in OPEN else _printed(row.top1),
                 _printed(row.top5),
                 Cell(row.source, title=SOURCES[row.source]),
                 Cell(verified(row, paper), title=VERIFIED[verified(row, paper)]),
@@ -95,6 +102,40 @@ def networks_table(*names: str) -> SortableTable:
     )
 
 
+def layers_table(widths: Widths) -> pd.DataFrame:
+    """The layers that units are counted in, beside the network's own times K / 20.
+
+    Returns:
+        Columns ``group``, ``network`` (channels), ``expected`` (float), ``layers``, ``share``
+        (layers as a share of expected).
+    Raises:
+        TableError: if the widths are counted in the network's own layers.
+    """
+    if not widths.layers:
+        raise TableError(f"widths {widths.name!r} are counted in the network's own layers")
+    groups = known_space(widths.network).groups
+    table = pd.DataFrame({"group": [g.name for g in groups], "network": [g.width for g in groups]})
+    table["expected"] = table.network * widths.K / 20
+    table["layers"] = widths.layers
+    return table.assign(share=table.layers / table.expected)
+
+
+def readings(widths: Widths, *ways: tuple[int, float | None]) -> list[float]:
+    """MACs of units read in other ways, in millions.
+
+    Args:
+        ways: (K, times) each: K units to a layer, of the file's layers (times None), or of the
+            network's own, so many times as wide.
+    """
+    own = [g.width for g in known_space(widths.network).groups]
+    found = []
+    for K, times in ways:
+        layers = widths.layers if times is None else tuple(round(times * n) for n in own)
+        read = replace(widths, K=K, layers=layers)
+        found.append(counted(widths.network, read).macs / 1e6)
+    return found
+
+
 def findings_table(caption: str, checks: Iterable[Check]) -> SortableTable:
     """All that does not agree: where, what, both numbers."""
     rows = [
@@ -131,7 +172,7 @@ def open_rows(paper: Paper, *networks: str) -> tuple[tuple[str, str], ...]:
     """
     closed = []
     for row in paper.of(*networks):
-        if not row.open or row.source not in ("authors", "not at hand", "paper", "quoted"):
+        if not row.open or row.source not in OPEN:
             continue
         what = f"{row.network}, {row.method}"
         if row.widths in ("", ORIGINAL):

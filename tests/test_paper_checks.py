@@ -24,7 +24,7 @@ def test_counts_are_those_of_the_built_network():
     """By torch's own counter, on widths beyond the network's own as well."""
     given = widths([30, 8, *[96] * 2, 24, *[200] * 20], budget="1G", K=None)
     model = make("mobilenet_v2")
-    full = [g.width for g in checks._known("mobilenet_v2").space.groups]
+    full = [g.width for g in checks.known_space("mobilenet_v2").groups]
     assert len(full) == len(given.values) and given.channels(tuple(full)) == given.values
     ours, built = checks.counted("mobilenet_v2", given), checks.network(given).eval()
     with FlopCounterMode(display=False) as counter:
