@@ -130,7 +130,6 @@ def _fabric(cuda: bool, timeout: timedelta):
         process_group_backend="cpu:gloo,cuda:nccl" if cuda else "gloo",
         timeout=timeout,
         **{_forward_buffers(): False},  # running statistics are equal, or averaged in the end
-        init_sync=False,  # as ``Passes`` does it
     )
     return Fabric(
         accelerator="cuda" if cuda else "cpu",
@@ -249,9 +248,9 @@ class Passes:
 
     def __init__(self, net: nn.Module):
         self.net = net
-        self._shared, self._unused = None, {}
+        self._unused: dict[str, nn.Parameter] | None = None  # known after the first pass
         if processes() > 1:
-            _as_first(net)
+            self._shared = _joined.fabric.setup_module(_Given(net), move_to_device=False)
 
     def backward(
         self, forward: Callable[[], tuple[Tensor, ...]], share: float = 1.0, last: bool = True
@@ -274,30 +273,27 @@ class Passes:
             return tuple(t.detach() for t in out)
         with synced() if _joined.sync_batchnorm else nullcontext():
             out = forward()
-        if self._shared is None:
-            self._share_gradients(out[0])
+        if self._unused is None:
+            self._unused = _not_reached(self.net, out[0])
         with _joined.fabric.no_backward_sync(self._shared, enabled=not last):
             loss = self._shared(lambda: out[0])  # tells DDP that a backward pass follows
+            for parameter in self._unused.values():  # DDP waits for the gradients of all
+                loss = loss + (0 * parameter).sum()
             (loss * (share * processes())).backward()  # DDP divides by the processes
+        if last:
+            self._forget_unused()
+        return tuple(t.detach() for t in out)
+
+    def _forget_unused(self) -> None:
+        """Take the gradients, all 0, from parameters that are not used: they are not to decay."""
         for name, parameter in self._unused.items():
-            if parameter.grad is not None:
+            if bool(parameter.grad.any()):
                 raise RuntimeError(
                     f"'{name}' of {type(self.net).__name__} has a gradient now, and had none in "
                     "the first pass: several processes can only train a network whose passes all "
                     "use the same parameters. Train it in one process"
                 )
-        return tuple(t.detach() for t in out)
-
-    def _share_gradients(self, loss: Tensor) -> None:
-        """Let DDP look after all parameters that a loss depends on."""
-        used = _reached(loss)
-        learn = {n: p for n, p in self.net.named_parameters() if p.requires_grad}
-        self._unused = {n: p for n, p in learn.items() if p not in used}
-        for parameter in self._unused.values():  # DDP would wait for their gradients
-            parameter.requires_grad_(False)
-        self._shared = _joined.fabric.setup_module(_Given(self.net), move_to_device=False)
-        for parameter in self._unused.values():
-            parameter.requires_grad_(True)
+            parameter.grad = None
 
 
 class _Given(nn.Module):
@@ -311,24 +307,17 @@ class _Given(nn.Module):
         return loss()
 
 
-@torch.no_grad()
-def _as_first(net: nn.Module) -> None:
-    """Give a network the first process's parameters and buffers."""
-    for tensor in (*net.parameters(), *net.buffers()):
-        value = tensor.detach().clone(memory_format=torch.contiguous_format)
-        dist.broadcast(value, src=0)
-        tensor.copy_(value)
-
-
-def _reached(loss: Tensor) -> set[Tensor]:
-    """All leaves that a loss depends on."""
+def _not_reached(net: nn.Module, loss: Tensor) -> dict[str, nn.Parameter]:
+    """Parameters to learn, by name, that a loss does not depend on."""
     seen, todo = set(), [loss.grad_fn]
     while todo:
         node = todo.pop()
         if node is not None and node not in seen:
             seen.add(node)
             todo += [before for before, _ in node.next_functions]
-    return {node.variable for node in seen if hasattr(node, "variable")}
+    reached = {id(node.variable) for node in seen if hasattr(node, "variable")}
+    parameters = net.named_parameters()
+    return {n: p for n, p in parameters if p.requires_grad and id(p) not in reached}
 
 
 @torch.no_grad()
