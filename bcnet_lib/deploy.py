@@ -47,6 +47,7 @@ __all__ = [
 
 TOLERANCE = 1e-4
 """Largest difference allowed, relative to the largest output."""
+_ANY_BATCH = ({0: torch.export.Dim("batch")},)  # of the only argument, dimension 0
 _BATCHES = (1, 3)  # sizes of the random batches: the file must take any
 
 
@@ -108,7 +109,7 @@ def export(
     program, out = _program(network, x), []
     for path, make in ((onnx, _onnx), (pt2, _pt2)):
         if path is not None:
-            content = make(program, network)
+            content = make(program, network, x)
             found = _compare(network, x, content, images, tolerance, str(path))
             out.append(_written(path, content, found))
     return out
@@ -205,20 +206,20 @@ def _without_statistics(m: _BatchNorm) -> bool:
 
 
 def _program(network: nn.Module, x: Tensor) -> torch.export.ExportedProgram:
-    batch = torch.export.Dim("batch")
     try:
-        return torch.export.export(network, (x,), dynamic_shapes=({0: batch},))
+        return torch.export.export(network, (x,), dynamic_shapes=_ANY_BATCH)
     except Exception as error:
         kind = type(network).__name__
         raise DeployError(f"torch.export cannot take {kind} for any batch size: {error}") from error
 
 
-def _onnx(program: torch.export.ExportedProgram, network: nn.Module) -> bytes:
-    names = {"input_names": ["images"], "output_names": ["outputs"]}
+def _onnx(program: torch.export.ExportedProgram, network: nn.Module, x: Tensor) -> bytes:
+    options = {"input_names": ["images"], "output_names": ["outputs"], "verbose": False}
+    options |= {"dynamic_shapes": _ANY_BATCH, "optimize": False}
     try:
         with warnings.catch_warnings():  # of the exporter about its own parts
             warnings.simplefilter("ignore")
-            made = torch.onnx.export(program, dynamo=True, optimize=False, verbose=False, **names)
+            made = torch.onnx.export(program, (x,), dynamo=True, **options)
     except ImportError as error:  # onnx or onnxscript
         raise DeployError(MISSING.format(error.name)) from error
     # before BatchNorm is folded into convolutions every parameter stands there by its name
@@ -231,7 +232,7 @@ def _onnx(program: torch.export.ExportedProgram, network: nn.Module) -> bytes:
     return made.model_proto.SerializeToString()
 
 
-def _pt2(program: torch.export.ExportedProgram, network: nn.Module) -> bytes:
+def _pt2(program: torch.export.ExportedProgram, network: nn.Module, x: Tensor) -> bytes:
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     return buffer.getvalue()
