@@ -323,4 +323,5 @@ def _train(task: Task, here: _Here, name: str, c: list[int] | None, k: int, teac
     )
     if distributed.is_first():
         checkpoint.unlink(missing_ok=True)
+    distributed.wait()  # the others may read the network next, as a teacher
     return row

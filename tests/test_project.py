@@ -23,7 +23,14 @@ def requirements(*extras: str) -> list[Requirement]:
     texts = list(PROJECT["dependencies"])
     for extra in extras:
         texts += PROJECT["optional-dependencies"][extra]
-    return [Requirement(text) for text in texts]
+    found = [Requirement(text) for text in texts]
+    inner = {extra for r in found if r.name == PROJECT["name"] for extra in r.extras}
+    others = [r for r in found if r.name != PROJECT["name"]]
+    return others + [r for extra in sorted(inner) for r in _extra(extra)]
+
+
+def _extra(name: str) -> list[Requirement]:
+    return [Requirement(text) for text in PROJECT["optional-dependencies"][name]]
 
 
 def pins() -> dict[str, str]:
@@ -64,9 +71,8 @@ def test_conda_s_python_is_supported():
 def test_the_library_imports_only_what_it_requires():
     """At the top of a file, that is; inside a function also what an optional extra brings."""
     required = {canonicalize_name(requirement.name) for requirement in requirements()}
-    optional = {
-        canonicalize_name(requirement.name) for requirement in requirements("pruning", "scale")
-    }
+    extras = ("pruning", "scale", "export", "detection")
+    optional = {canonicalize_name(requirement.name) for requirement in requirements(*extras)}
     for path in (ROOT / "bcnet_lib").rglob("*.py"):
         tree = ast.parse(path.read_text())
         for node in ast.walk(tree):

@@ -15,7 +15,7 @@ from bcnet_lib.results import Record
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    return fake_imagenet(tmp_path_factory.mktemp("data"), train=8, val=6)
+    return fake_imagenet(tmp_path_factory.mktemp("data"), train=4, val=3)
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,7 @@ def both(images, tmp_path_factory):
     return alone, two
 
 
+@pytest.mark.filterwarnings("ignore:.*never occur in the")  # of so short a training
 @pytest.mark.parametrize("model", together_run.MODELS)
 def test_two_processes_find_the_widths_of_one(both, model):
     alone, two = (Record.load(folder / model / "report.json") for folder in both)
@@ -46,11 +47,11 @@ def test_two_processes_find_the_widths_of_one(both, model):
     for mine, theirs in zip(alone.rows, two.rows, strict=True):
         for field in ("name", "widths", "channels", "macs", "params", "passes"):
             assert mine[field] == theirs[field], field
-        # stated tolerance: one image of 8 or of 24, whose outputs rounding may swap
-        assert abs(mine["val"] - theirs["val"]) <= 100 / 8
-        assert abs(mine["test"] - theirs["test"]) <= 100 / 24
+        # stated tolerance: one image of 4 or of 12, whose outputs rounding may swap
+        assert abs(mine["val"] - theirs["val"]) <= 100 / 4
+        assert abs(mine["test"] - theirs["test"]) <= 100 / 12
     score = [r.parameters["search"]["score"] for r in (alone, two)]
-    assert abs(score[0] - score[1]) <= 1 / 8
+    assert abs(score[0] - score[1]) <= 1 / 4
     networks = [load(f / model / "networks/found-0").state_dict() for f in both]
     for name, value in networks[0].items():
         if value.is_floating_point():
