@@ -158,16 +158,15 @@ def budgets(widths: Iterable[Widths]) -> Check:
 def twice(rows: Iterable[Row]) -> Check:
     """The same network printed twice with other numbers.
 
-    Two rows are of the same network if they name the same widths, or neither names any, network and
-    method are the same and the MACs of one round to those of the other. Accuracies must agree only
-    where the method is the same as well: others train the same widths their way (see ``reruns``).
+    Two rows are of the same network if network, method and widths are the same and, where nobody
+    released the widths, the MACs of one round to those of the other. Costs of the same widths by
+    others are a matter of ``costs``, their accuracies of ``reruns``.
     """
     compared, findings = 0, []
     for a, b in combinations(rows, 2):
         if not _same(a, b):
             continue
-        names = ("macs", "params", "saved") + (("top1", "top5") if a.method == b.method else ())
-        for name in names:
+        for name in ("macs", "params", "saved", "top1", "top5"):
             x, y = getattr(a, name), getattr(b, name)
             if x is None or y is None:
                 continue
@@ -329,13 +328,9 @@ _NAMES = {
 
 
 def _same(a: Row, b: Row) -> bool:
-    if a.network != b.network or a.widths != b.widths:
+    if (a.network, a.method, a.widths) != (b.network, b.method, b.widths):
         return False
-    if a.widths:
-        return True
-    if a.method != b.method or a.macs is None or b.macs is None:
-        return a.method == b.method
-    return a.macs.matches(b.macs)
+    return bool(a.widths) or a.macs is None or b.macs is None or a.macs.matches(b.macs)
 
 
 def _pair(a: Row, b: Row, name: str) -> Finding:

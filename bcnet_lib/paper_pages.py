@@ -29,7 +29,7 @@ VERIFIED = {
     "counted": "we counted; the place prints no such number",
     "as printed": "the widths are not released, so nothing can be counted",
 }
-"""What we did with the costs of a row. Accuracies are as printed: we trained none of them."""
+"""What we did with the costs of a row. Accuracies are as printed, since we trained none of them."""
 OPEN = ("authors", "not at hand", "paper", "quoted")
 """Sources whose rows are of the paper: an accuracy that is missing there is open."""
 
@@ -63,8 +63,17 @@ def results_table(caption: str, paper: Paper, *networks: str) -> SortableTable:
                 Cell(verified(row, paper), title=VERIFIED[verified(row, paper)]),
             ]
         )
-    head = ["method", "MACs", "MACs, ours (M)", "parameters", "parameters, ours (M)",
-            "top-1 (%)", "top-5 (%)", "source", "costs"]  # fmt: skip
+    head = [
+        "method",
+        "MACs",
+        "counted (M)",
+        "parameters",
+        "counted (M)",
+        "top-1",
+        "top-5",
+        "source",
+    ]
+    head.append("costs")
     return SortableTable(caption, (["network"] if len(networks) > 1 else []) + head, rows)
 
 

@@ -43,6 +43,10 @@ SCRIPT = """
 })();
 """
 STYLE = """<style>
+.bd-article table.sortable{font-size:.82em}
+table.sortable td{overflow-wrap:anywhere}
+.bd-article table.sortable td.num{text-align:right;white-space:nowrap;min-width:0}
+table.sortable td:first-child{min-width:8.5em}
 table.sortable thead button{all:unset;cursor:pointer;font-weight:600}
 table.sortable thead button:focus-visible{outline:2px solid #0072B2;outline-offset:2px}
 table.sortable thead button::after{content:" \\2195";opacity:.55}

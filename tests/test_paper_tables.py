@@ -162,7 +162,8 @@ def test_what_can_be_added_up_again_in_the_book_s_files_is(paper):
         paper, tables=paper.tables[-1:]
     )  # tables may be filled in later
     found = {check.name: check for check in checks.all_checks(elsewhere)}
-    assert len(found) == 7 and all(check.compared for check in found.values())
+    nothing = {name for name, check in found.items() if not check.compared}
+    assert len(found) == 7 and nothing <= {"the same row printed twice"}
     for name in ("reductions added up again", "sentences against rows"):
         assert not found[name].findings
     assert not found["the same number implied by two places"].findings
