@@ -108,7 +108,7 @@ def measures(table: pd.DataFrame) -> BookFigure:
     names, sets = list(dict.fromkeys(table.measure)), list(dict.fromkeys(table.set))
     rows = [int((table.measure == n).sum()) for n in names]
     figure, axes = panels(
-        0.33 * sum(rows) + 0.75 * len(names), len(names), 1, height_ratios=[r + 0.6 for r in rows]
+        0.28 * sum(rows) + 0.75 * len(names), len(names), 1, height_ratios=[r + 0.6 for r in rows]
     )
     said = []
     for ax, name in zip(axes[:, 0], names, strict=True):
@@ -118,8 +118,8 @@ def measures(table: pd.DataFrame) -> BookFigure:
             if np.isfinite(row.half):
                 ax.plot((over - row.half, over + row.half), (y, y), color=color, lw=2.2)
             ax.plot(over, y, "o", ms=7, color=color, mfc=color if row.told else "white")
-            sure = {1: "surely above", -1: "surely below", 0: "could not tell"}[row.told]
-            said.append(f"{name}, {row.set}: {over:+.2f}, {sure}")
+            if row.told:
+                said.append(f"{name}, {row.set}: {over:+.2f}")
         ax.axvline(0, color=INK, lw=1)
         ax.set_yticks(range(len(part)), list(part.set))
         ax.set_ylim(len(part) - 0.4, -0.6)
@@ -127,7 +127,10 @@ def measures(table: pd.DataFrame) -> BookFigure:
         ax.set_title(name, loc="left", fontsize=11)
         ax.grid(axis="x", color=PALE)
     axes[-1, 0].set_xlabel("found minus random widths of the same budget")
-    figure.alt = f"{len(sets)} sets of found widths less random widths. " + "; ".join(said)
+    figure.alt = (
+        f"{len(sets)} sets of found widths less random widths. Surely above or below: "
+        f"{'; '.join(said) or 'none'}. Of {len(table)}, the others could not be told."
+    )
     return figure
 
 
@@ -142,15 +145,13 @@ def widths_figures(record: Record) -> dict[str, BookFigure]:
 
     profile = PROFILES["found_widths"][record.profile]
     uniform = float(widths_of(record, method="uniform").mean()) / profile.K
+    pairs = [(m, other) for m in METHODS for other in ("uniform", "random")] + [METHODS]
     gains = {
-        f"{m} minus {other}": paired(record, "accuracy", {"method": m}, {"method": other})
-        for m in METHODS
-        for other in ("uniform", "random")
+        f"{m.split()[0]} minus {other}": paired(
+            record, "accuracy", {"method": m}, {"method": other}
+        )
+        for m, other in pairs
     }
-    first, second = METHODS
-    gains[f"{first} minus {second}"] = paired(
-        record, "accuracy", {"method": first}, {"method": second}
-    )
     return {
         "depth": over_depth(relative_widths(record), places_of(profile), uniform),
         "worth": differences(gains),
