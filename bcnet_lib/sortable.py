@@ -44,15 +44,19 @@ SCRIPT = """
 """
 STYLE = """<style>
 .bd-article table.sortable{font-size:.82em}
-table.sortable td{overflow-wrap:anywhere}
-.bd-article table.sortable td.num{text-align:right;white-space:nowrap;min-width:0}
-table.sortable td:first-child{min-width:8.5em}
+.bd-article table.sortable td.num{text-align:right!important;white-space:nowrap!important;
+min-width:0!important}
+table.sortable td.word{white-space:nowrap}
+table.sortable td.words{min-width:11em;overflow-wrap:anywhere}
 table.sortable thead button{all:unset;cursor:pointer;font-weight:600}
 table.sortable thead button:focus-visible{outline:2px solid #0072B2;outline-offset:2px}
 table.sortable thead button::after{content:" \\2195";opacity:.55}
 table.sortable th[aria-sort=ascending] button::after{content:" \\2191";opacity:1}
 table.sortable th[aria-sort=descending] button::after{content:" \\2193";opacity:1}
 </style>"""
+
+WORD = 14
+"""Text of so many characters stays in one line; longer text takes several."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,8 @@ class Cell:
     def html(self) -> str:
         """As ``<td>``."""
         key = self.text if self.key is None else self.key
-        more = ' class="num"' if self.number else ""
+        kind = "num" if self.number else "word" if len(self.text) <= WORD else "words"
+        more = f' class="{kind}"'
         more += f' title="{escape(self.title)}"' if self.title else ""
         return f'<td data-key="{escape(str(key))}"{more}>{escape(self.text) or "–"}</td>'
 
