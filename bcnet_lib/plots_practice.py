@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from .style import INK, NEUTRAL, BookFigure, panels, styled
 
-__all__ = ["boxes", "rounding", "time_by_channels"]
+__all__ = ["boxes", "detector_costs", "rounding", "time_by_channels"]
 
 BLUE, ORANGE = "#56B4E9", "#E69F00"  # Okabe and Ito, not those of the principles
 
@@ -84,4 +84,31 @@ def boxes(images: Sequence, found: Sequence[dict], known: Sequence[dict], names)
         ax.set_title(", ".join(words) or "none", fontsize=11)
         said.append(f"{len(k['boxes'])} boxes, found {', '.join(words) or 'none'}")
     figure.alt = f"{len(images)} images: " + "; ".join(said)
+    return figure
+
+
+@styled
+def detector_costs(macs: Mapping[str, Mapping[str, float]]) -> BookFigure:
+    """Where the MACs of detectors are: a bar each, stacked by part.
+
+    Args:
+        macs: detector -> part -> MACs; the same parts in every one.
+    """
+    figure, axes = panels(1.3 + 0.5 * len(macs))
+    ax, left = axes[0, 0], np.zeros(len(macs))
+    parts = list(next(iter(macs.values())))
+    for part, color in zip(parts, (ORANGE, BLUE, NEUTRAL), strict=True):
+        value = np.array([m[part] for m in macs.values()]) / 1e9
+        ax.barh(range(len(macs)), value, 0.62, left=left, color=color, ec="white", label=part)
+        left += value
+    for row, total in enumerate(left):
+        ax.text(total, row, f" {total:.0f}", va="center", fontsize=11)
+    ax.set_yticks(range(len(macs)), list(macs))
+    ax.set(xlabel="MACs an image (G)", xlim=(0, 1.12 * left.max()), ylim=(len(macs) - 0.4, -0.6))
+    ax.tick_params(axis="y", length=0)
+    figure.legend(loc="outside upper right", ncols=len(parts), fontsize=11)
+    figure.alt = "Giga-MACs by part. " + "; ".join(
+        f"{name}: " + ", ".join(f"{part} {n / 1e9:.0f}" for part, n in m.items())
+        for name, m in macs.items()
+    )
     return figure
