@@ -7,10 +7,11 @@ happens, and what does not:
   every n-th image of a batch, and an optimiser step has the gradient of the whole batch's mean:
   ``SupernetTrainer`` and ``train_from_scratch`` do this by themselves.
 * BatchNorm normalises by the mean and variance of the whole batch (``synced_bn.py``), so that n
-  processes train what one does, up to rounding, and end with the same running statistics. With
-  ``joined(sync_batchnorm=False)`` each process uses those of its own images, as plain data-parallel
-  training does: that is faster where the network between the machines is slow, but its numbers
-  depend on n. Running statistics are averaged in the end.
+  processes train what one does, up to rounding, and end with the same running statistics. (Where
+  rounding decides on which side of its kink a ReLU is, one gradient jumps, and weights may differ
+  in the fourth digit.) With ``joined(sync_batchnorm=False)`` each process uses those of its own
+  images, as plain data-parallel training does: that is faster where the network between the
+  machines is slow, but its numbers depend on n. Running statistics are averaged in the end.
 * Dropout and stochastic depth draw their own numbers in each process, from (seed, step, process).
   So where a network has them, n processes draw others than one does.
 * Evaluation deals whole batches to the processes and adds up what each has right: the accuracy is
