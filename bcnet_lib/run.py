@@ -25,7 +25,7 @@ from .results import Record, measured
 from .run_report import make_report, summary
 from .scratch import train_in_parts
 from .search import evolve, layer_errors, uniform
-from .search.budget import shrink_within, widen_within
+from .search.budget import walk_within
 from .search.spread import spread_prior
 from .task import Run, Task
 from .train import SupernetTrainer
@@ -146,9 +146,12 @@ def _claim(task: Task, folder: Path) -> None:
     mine["processes"] = distributed.processes()  # dropout draws differ in each
     there = distributed.call_first(lambda: _json(file) if file.exists() else None)
     if there is not None:
-        same_settings(file, _flat(mine), _flat(there))
+        same_settings(file, _flat(mine), _flat(there), "give this run a folder of its own (--out)")
     elif distributed.is_first():
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"folder '{folder}' cannot be made ({error}): name another") from error
         write_whole(file, json.dumps(mine, indent=1).encode())
     distributed.wait()
 
@@ -264,8 +267,7 @@ def _baselines(task: Task) -> dict[str, list[int]]:
         out["uniform"] = uniform(space, task.cost, task.budget).tolist()
     if "random" in task.settings.baselines:
         rng = np.random.default_rng(mix(task.settings.seed, 3))
-        C = shrink_within(space, task.cost, task.budget, space.sample(rng, 1), rng)
-        out["random"] = widen_within(space, task.cost, task.budget, C, rng)[0].tolist()
+        out["random"] = walk_within(space, task.cost, task.budget, rng, 1)[0].tolist()
     return out
 
 

@@ -16,7 +16,7 @@ from torch import nn
 from . import networks, principles
 from .cost import CostTable
 from .data import Data, DataError, load
-from .graph import GraphError
+from .graph import GraphError, to_meta
 from .io import load as load_network
 from .recipe import Recipe
 from .search.budget import check_budget
@@ -31,7 +31,7 @@ PRINCIPLES = {name.lower(): getattr(principles, name) for name in ("UA", "BC", "
 """By the name a run is given."""
 BASELINES = ("full", "uniform", "random")
 """Widths that are trained beside the found one: the network as it is; the same share everywhere;
-drawn at random, then narrowed or widened at random until the budget is used up."""
+drawn uniformly among the widths within the budget."""
 IMAGES = {  # shape, classes, images that are no test images
     "digits": ((1, 8, 8), 10, 1348),
     "fake": ((1, 8, 8), 10, 768),
@@ -169,6 +169,7 @@ class Task:
             raise GraphError(
                 f"model '{settings.model}', data '{settings.data}': {error}"
             ) from error
+        self._check_outputs(model, x)
         self.budget = settings.macs * (self.own_macs if settings.macs <= 1 else 1)
         own = 1.5 if self.budget >= self.own_macs else 1.0
         self.times, self.factor = settings.times or own, 1.0
@@ -207,6 +208,18 @@ class Task:
             self.shape = (self.shape[0], int(pixels), int(pixels))
         self.images = round((asked.size or images) * (1 - asked.val))
         return None
+
+    def _check_outputs(self, model: nn.Module, x: torch.Tensor) -> None:
+        """Refuse a network whose outputs are not one number a class."""
+        with torch.no_grad():
+            out = to_meta(model).eval()(x.to("meta"))
+        if not isinstance(out, torch.Tensor) or tuple(out.shape) != (1, self.classes):
+            found = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
+            raise networks.NetworkError(
+                f"network '{self.settings.model}' gives {found} for one image, and data "
+                f"'{self.settings.data}' has {self.classes} classes: it must give "
+                f"(1, {self.classes}). Let its function take 'classes'"
+            )
 
     @cached_property
     def factory(self) -> dict:
