@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     p = commands.add_parser(
         "run",
+        usage="%(prog)s [options]; all of them: %(prog)s --help",
         description="Supernet, prior, evolution, training from scratch, report.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -158,6 +159,15 @@ def _changed(recipe: Recipe, changes: dict) -> Recipe:
     return dataclasses.replace(recipe, **(times if ratio > 0 else {}) | changes)
 
 
+def _check_place(options: argparse.Namespace, device: str) -> None:
+    if device.partition(":")[0] not in ("cpu", "cuda"):
+        raise ValueError(f"--device {device}: known are cpu and cuda")
+    for name in ("minutes", "rate", "processes"):
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            raise ValueError(f"--{name} {value} must be more than 0")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, or say what a run would take."""
     top = parser()
@@ -167,6 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     device = options.device or "cpu"
     try:
         settings = settings_of(options)
+        _check_place(options, device)
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise ValueError(f"--device {device}: PyTorch sees no GPU here")
         if options.dry_run:

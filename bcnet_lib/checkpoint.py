@@ -162,11 +162,14 @@ def settings_of(*, space=None, data=None, recipe=None) -> dict:
     return out
 
 
-def same_settings(path: str | Path, here: dict, there: dict) -> None:
+def same_settings(
+    path: str | Path, here: dict, there: dict, otherwise: str = "name another file"
+) -> None:
     """Check that a checkpoint was made by the settings that want to go on with it.
 
     Args:
         path: for the message. here, there: flat dicts of values that JSON can hold.
+        otherwise: what else the message says to do.
     Raises:
         CheckpointError: naming every setting that differs, with both values.
     """
@@ -177,8 +180,7 @@ def same_settings(path: str | Path, here: dict, there: dict) -> None:
             f"{k} is {_short(here.get(k))}, was {_short(there.get(k))}" for k in differ
         )
         raise CheckpointError(
-            f"checkpoint '{path}' belongs to other settings: {values}. Restore them, or name "
-            "another file"
+            f"checkpoint '{path}' belongs to other settings: {values}. Restore them, or {otherwise}"
         )
 
 

@@ -11,7 +11,6 @@ run can stop anywhere and go on as if it had not.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +23,9 @@ from .augment import shift_and_flip
 from .batches import Batched, mix
 from .cifar10 import DataError
 from .files import data_root
+from .words import meant
 
-__all__ = ["Data", "DataError", "Split", "load", "mix"]
+__all__ = ["Data", "DataError", "Split", "load", "mix", "split_up"]
 
 NAMES = ("digits", "fake", "cifar10", "imagenet")
 
@@ -206,7 +206,7 @@ def load(
     Args:
         name: ``digits`` (8x8, in scikit-learn), ``cifar10``, ``imagenet`` (at 224 pixels; at 64:
             ``imagenet-64``), or ``fake`` (made from the seed); or ``package.module:function``, a
-            function of yours without arguments that returns a ``Data``.
+            function of yours that returns a ``Data`` (``own_data.call``).
         root: folder of the files; default ``$BCNET_DATA``, else ``~/.cache/bcnet``.
         seed: decides the splits (and the images of ``fake``).
         val: share of the training images held out for the search, between 0 and 1.
@@ -223,7 +223,9 @@ def load(
         DataError: for an unknown name, missing or damaged files, or a split that would be empty.
     """
     if ":" in name:
-        return _own(name)
+        from .own_data import call
+
+        return call(name, root=root, seed=seed, val=val, test=test, size=size)
     if name == "digits":
         x, y, official = *_digits(), 0
     elif name == "fake":
@@ -240,8 +242,32 @@ def load(
         known = ", ".join(f"'{n}'" for n in NAMES)
         raise DataError(
             f"unknown data set {name!r}: known are {known}; or name a function of your own as "
-            "'package.module:function'"
+            f"'package.module:function'{meant(name, NAMES)}"
         )
+    return split_up(name, x, y, official, val=val, test=test, size=size, seed=seed)
+
+
+def split_up(
+    name: str,
+    x: np.ndarray,
+    y: np.ndarray,
+    official: int = 0,
+    *,
+    val: float = 0.2,
+    test: float | None = None,
+    size: int | None = None,
+    seed: int = 0,
+    flip: bool | None = None,
+) -> Data:
+    """Images and labels as a ``Data``: split class by class, with the training images' statistics.
+
+    Args:
+        x: (N, C, H, W), uint8 or float. y: (N,) int64 labels.
+        official: so many images at the end are the test set; 0: hold out a share of ``test``,
+            default 0.25.
+        val, size, seed: as in ``load``.
+        flip: whether augmentation mirrors images; None: with an official test set.
+    """
     test = 0.25 if test is None else test
     for what, share in (("val", val), ("test", test)):
         if not 0 < share < 1:
@@ -250,14 +276,14 @@ def load(
     parts = indices(y, official, val, test, size, np.random.default_rng(mix(seed)))
     mean, std = _statistics(x, parts["train"])  # (C, 1, 1) each, on the scale of x
     scale = 255.0 if x.dtype == np.uint8 else 1.0
-    splits = {}
+    splits, flip = {}, bool(official) if flip is None else flip
     for part, index in parts.items():
         if len(index) == 0:
             raise DataError(
                 f"split '{part}' of '{name}' is empty with {len(y):,} images, size={size}, "
                 f"val={val}, test={test}: use more images or a larger share"
             )
-        splits[part] = _split(x[index], y[index], part, mean, std, flip=bool(official), index=index)
+        splits[part] = _split(x[index], y[index], part, mean, std, flip=flip, index=index)
     return Data(
         name,
         **splits,
@@ -266,22 +292,6 @@ def load(
         mean=tuple(float(m) / scale for m in mean.ravel()),
         std=tuple(float(s) / scale for s in std.ravel()),
     )
-
-
-def _own(name: str) -> Data:
-    """The data that a function of the user's returns."""
-    module, _, function = name.partition(":")
-    try:
-        found = getattr(import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise DataError(
-            f"data '{name}' cannot be imported ({error}): name it as 'package.module:function', "
-            "with the package installed or in the folder you start from"
-        ) from error
-    data = found()
-    if not isinstance(data, Data):
-        raise DataError(f"data '{name}' returns a {type(data).__name__}, not a bcnet_lib.data.Data")
-    return data
 
 
 def _split(x, y, name, mean, std, *, flip, index) -> Split:

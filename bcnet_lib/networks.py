@@ -12,6 +12,8 @@ from inspect import Parameter, signature
 from torch import nn
 from torchvision.ops import StochasticDepth
 
+from .words import meant
+
 __all__ = ["NETWORKS", "Network", "NetworkError", "make"]
 
 
@@ -138,7 +140,7 @@ def make(
         known = ", ".join(f"'{n}'" for n in NETWORKS)
         raise NetworkError(
             f"unknown network {name!r}: known are {known}; or name a function of your own as "
-            "'package.module:function'"
+            f"'package.module:function'{meant(name, NETWORKS)}"
         )
     known = NETWORKS.get(name)
     function = _import(name if known is None else known.factory)
@@ -166,13 +168,15 @@ def _import(path: str) -> Callable:
     module, _, function = path.partition(":")
     try:
         found = getattr(import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # the user's module may fail in any way
         raise NetworkError(
             f"network '{path}' cannot be imported ({error}): name it as 'package.module:function', "
             "with the package installed or in the folder you start from"
         ) from error
-    if not callable(found):
-        raise NetworkError(f"network '{path}' is a {type(found).__name__}, not a function")
+    if not callable(found) or isinstance(found, nn.Module):
+        raise NetworkError(
+            f"network '{path}' is a {type(found).__name__}, not a function that makes a network"
+        )
     return found
 
 

@@ -183,6 +183,9 @@ def test_a_wider_supernet_and_a_budget_in_macs(tmp_path):
 @pytest.mark.parametrize("change, says", [
     ({"model": "resnet19"}, "unknown network 'resnet19'"),
     ({"data": "mnist"}, "unknown data set 'mnist'"),
+    ({"model": "own_task.network"}, "did you mean 'own_task:network'"),
+    ({"model": "own_task:seven"}, r"gives \(1, 7\) for one image, and data"),
+    ({"model": "own_task:two"}, "gives tuple for one image"),
     ({"macs": 0.0001}, "below the narrowest network"),
     ({"update": "sandwich", "complement": True}, "trains no complement"),
     ({"distill": True}, "needs update='sandwich'"),
@@ -191,7 +194,8 @@ def test_a_wider_supernet_and_a_budget_in_macs(tmp_path):
     ({"retrain": replace(BRIEF, batch_size=4096)}, "retrain batch_size=4096 is more than the 300"),
     ({"model": "vgg19_cifar"}, "model 'vgg19_cifar', data 'digits': Sequential cannot be traced"),
 ])  # fmt: skip
-def test_what_cannot_be_is_refused_before_anything_starts(change, says, tmp_path):
+def test_what_cannot_be_is_refused_before_anything_starts(change, says, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(HERE)
     with pytest.raises((ValueError, FileNotFoundError), match=says):
         run(replace(SMALL, **change), tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
@@ -246,6 +250,24 @@ def test_a_refusal_is_one_line_and_status_2(tmp_path, capsys, monkeypatch):
     if not torch.cuda.is_available():
         assert main(["run", "--device", "cuda"]) == 2
         assert "PyTorch sees no GPU" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options, says", [
+    (["--device", "gpu"], "--device gpu: known are cpu and cuda"),
+    (["--minutes", "-1"], "--minutes -1.0 must be more than 0"),
+    (["--rate", "0", "--dry-run"], "--rate 0.0 must be more than 0"),
+    (["--processes", "0", "--dry-run"], "--processes 0 must be more than 0"),
+    (["--out", "file"], "folder 'file' cannot be made"),
+    (["--out", "there"], "Restore them, or give this run a folder of its own (--out)"),
+])  # fmt: skip
+def test_a_wrong_place_is_refused_by_the_command(options, says, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    Path("there").mkdir()
+    mine = SMALL.to_dict() | {"images": Task(SMALL).data.describe()}
+    Path("there/run.json").write_text(json.dumps(mine))
+    assert main(["run", *options]) == 2
+    assert says in capsys.readouterr().err
 
 
 def test_a_network_and_images_of_ones_own(tmp_path, monkeypatch):
