@@ -107,6 +107,7 @@ def test_a_claim_is_found_by_its_id():
 BY_RECORDS = {
     *("group-number", "base-width", "bcv2-better", "components", "complement-accuracy"),
     *("evolution-beats-greedy", "prior-start", "iterative-accuracy", "iterative-memory"),
+    "width-patterns",
 }
 
 
