@@ -1,6 +1,5 @@
 """Found, uniform and random widths of one network: rows, rules of the verdict, its page."""
 
-from pathlib import Path
 
 import numpy as np
 import pytest
