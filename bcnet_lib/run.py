@@ -117,7 +117,8 @@ def run(
         the found width are in ``networks/``, for ``bcnet_lib.load``.
     Raises:
         CheckpointError: if the folder holds a run of other settings (named), or a damaged file.
-        ValueError, DataError, …: as ``Task``, before anything is written.
+        ValueError: as ``Task``, before anything is written (DataError, GraphError, WidthError and
+            BudgetError are kinds of it).
     """
     task, folder = Task(settings, root), Path(folder)
     until = None if minutes is None else time.time() + 60 * minutes

@@ -30,8 +30,8 @@ __all__ = ["BASELINES", "IMAGES", "PRINCIPLES", "Run", "Task"]
 PRINCIPLES = {name.lower(): getattr(principles, name) for name in ("UA", "BC", "BCv2", "Cyclic")}
 """By the name a run is given."""
 BASELINES = ("full", "uniform", "random")
-"""Widths that are trained beside the found one: the network as it is; the same share everywhere;
-drawn uniformly among the widths within the budget."""
+"""Widths that are trained beside the found one, in this order, the network as it is, the same share
+everywhere, and widths drawn uniformly among those within the budget."""
 IMAGES = {  # shape, classes, images that are no test images
     "digits": ((1, 8, 8), 10, 1348),
     "fake": ((1, 8, 8), 10, 768),
@@ -144,12 +144,17 @@ class Task:
     """The objects of a run.
 
     Attributes:
-        settings: ``Run``. data: ``Data``, or None if it is not here and ``plan`` was given.
-        shape, classes, images: of the data: (C, H, W), number of classes, training images
-            (without those held out for the search).
-        space: ``WidthSpace`` of the (widened) network. cost: its ``CostTable``.
-        own_macs: MACs of the model as it is. budget: MACs.
-        times, factor: MACs and widths of the search's widest network, in multiples of the model's.
+        settings: ``Run``.
+        data: ``Data``, or None if it is not here and ``plan`` was given.
+        shape: (C, H, W) of the images.
+        classes: how many there are.
+        images: training images, without those held out for the search.
+        space: ``WidthSpace`` of the (widened) network.
+        cost: its ``CostTable``.
+        own_macs: MACs of the model as it is.
+        budget: MACs.
+        times: MACs of the search's widest network, in multiples of the model's.
+        factor: its widths, in multiples of the model's.
 
     Args:
         root: folder of the data (``BCNET_DATA``). plan: go on where the data is not here.
