@@ -1,10 +1,11 @@
 """What a run will take, before it starts: groups, space, budget, passes, memory, time.
 
 Counts are exact. Memory and time are estimates from a few images: activations grow in proportion
-to the batch, and time is multiply-accumulates over a rate that is measured here, or given.
+to the batch, and time is what every pass takes, and MACs over a rate, both measured here
+(``pace.py``); or MACs alone over a rate that is given. Reading images from a disk, the prior, and
+waiting for other processes are not in it.
 """
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,14 +14,12 @@ import torch.nn.functional as F
 
 from .data import mix
 from .memory import peak_memory
+from .pace import BACKWARD, Pace, measure_paces
 from .search.budget import amount
 from .task import Task
 from .train import passes_per_step
 
 __all__ = ["Plan", "plan"]
-
-BACKWARD = 2  # a backward pass takes about twice the MACs of the forward pass
-_TRIAL = 2e10  # MACs of a forward pass that are enough to measure a rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,23 +62,36 @@ class Plan:
     """Bytes of the supernet's weights, gradients and optimiser state."""
     work: dict[str, float]
     """MACs of every stage: supernet, search, retrain."""
-    rate: float
-    """MACs a second and process that the times are computed with."""
+    shares: dict[str, float]
+    """Of every stage's work, the share of the process that has most."""
+    calls: dict[str, int]
+    """Passes that one process makes in every stage."""
+    updates: dict[str, int]
+    """Optimiser steps of every stage."""
+    paces: dict[str, Pace]
+    """How fast every stage is."""
     measured: bool
-    """Whether the rate was measured here."""
+    """Whether that was measured here; given, it is a rate alone."""
     processes: int
 
     @property
     def seconds(self) -> dict[str, float]:
         """Estimated seconds of every stage, work shared by all processes."""
-        return {stage: macs / self.rate / self.processes for stage, macs in self.work.items()}
+        return {
+            stage: self.paces[stage].seconds(
+                macs * self.shares[stage], self.calls[stage], self.updates[stage]
+            )
+            for stage, macs in self.work.items()
+        }
 
     def text(self) -> str:
         """The plan in lines."""
         first, last = self.groups[0], self.groups[-1]
         times = self.seconds
         wide = f", {self.factor:.3f} times as wide" if self.factor > 1 else ""
-        how = "measured here" if self.measured else "as given"
+        pace = self.paces["supernet"]
+        how = f"{pace.rate / 1e9:,.3g} G MACs/s, "
+        how += f"{1e3 * pace.call:.2g} ms a pass, measured here" if self.measured else "as given"
         return "\n".join(
             [
                 f"model       {self.model}, images {'x'.join(map(str, self.image))}: "
@@ -99,7 +111,7 @@ class Plan:
                 f"time        supernet {_time(times['supernet'])}, search "
                 f"{_time(times['search'])}, retrain {_time(times['retrain'])}, in all "
                 f"{_time(sum(times.values()))} "
-                f"({self.processes} x {self.rate / 1e9:,.3g} G MACs/s, {how})",
+                f"({self.processes} x {how})",
             ]
         )
 
@@ -114,9 +126,8 @@ def plan(task: Task, *, processes: int = 1, rate: float | None = None, device="c
     """
     settings, space, cost = task.settings, task.space, task.cost
     full = cost.macs(space.full)
-    few = max(2, min(settings.supernet.batch_size // processes, int(_TRIAL // full), 64))
     net = task.supernet(device)
-    fixed, each_image, seconds = _trial(net, settings.supernet.amp, few, rate is None, device)
+    fixed, each_image = _activations(net, settings.supernet.amp, device)
     steps = _steps(settings.supernet, task.images)
     each = passes_per_step(settings.update, settings.complement, net.n_paths)
     rng = np.random.default_rng(mix(settings.seed, 8))
@@ -133,6 +144,17 @@ def plan(task: Task, *, processes: int = 1, rate: float | None = None, device="c
     taught = settings.teacher is not None
     own = task.count(None)
     share = -(-settings.supernet.batch_size // processes)
+    batches = -(-val // settings.score_batch)
+    mine = -(-batches // processes)  # whole batches are dealt in scoring
+    images = {
+        "supernet": share,
+        "search": -(-val // batches),
+        "retrain": -(-settings.retrain.batch_size // processes),
+    }
+    if rate is None:
+        paces = measure_paces(task, net, images, device)
+    else:
+        paces = dict.fromkeys(images, Pace(rate=rate))
     params = sum(p.numel() for p in net.parameters())
     state = 2 + (settings.supernet.momentum > 0) + (settings.supernet.optimizer == "rmsprop")
     return Plan(
@@ -162,7 +184,18 @@ def plan(task: Task, *, processes: int = 1, rate: float | None = None, device="c
             * settings.retrain.batch_size
             * (macs * (1 + BACKWARD) + taught * trainings * task.own_macs),
         },
-        rate=(1 + BACKWARD) * full * few / seconds if rate is None else rate,
+        shares={
+            "supernet": share / settings.supernet.batch_size,
+            "search": mine / batches,
+            "retrain": images["retrain"] / settings.retrain.batch_size,
+        },
+        calls={
+            "supernet": steps * each,
+            "search": scored * net.n_paths * mine,
+            "retrain": trainings * retrain,
+        },
+        updates={"supernet": steps, "search": 0, "retrain": trainings * retrain},
+        paces=paces,
         measured=rate is None,
         processes=processes,
     )
@@ -178,8 +211,8 @@ def _held_out(task: Task) -> int:
     return len(task.data.val) if task.data is not None else round(task.images * val / (1 - val))
 
 
-def _trial(net, amp: bool, n: int, timed: bool, device) -> tuple[float, float, float]:
-    """Of a pass of the widest network: bytes kept, bytes for each image, seconds for n images."""
+def _activations(net, amp: bool, device) -> tuple[float, float]:
+    """Bytes that a pass of the widest network keeps: for itself, and for each image."""
     kind, shape = torch.device(device).type, net.space.graph.example_shape
 
     def forward(n: int):
@@ -188,14 +221,8 @@ def _trial(net, amp: bool, n: int, timed: bool, device) -> tuple[float, float, f
             return F.cross_entropy(net(x, net.space.full), y)
 
     two, four = (peak_memory(lambda n=n: forward(n), net, device=device).saved for n in (2, 4))
-    times = []
-    for _ in range(2 if timed else 0):  # the first warms up
-        began = time.perf_counter()
-        forward(n).backward()
-        sum(p.grad.flatten()[0] for p in net.parameters()).item()  # waits for the device
-        times.append(time.perf_counter() - began)
     each = (four - two) / 2  # and what does not depend on the batch, such as copies of slices
-    return two - 2 * each, each, min(times, default=0.0)
+    return two - 2 * each, each
 
 
 def _bytes(n: float) -> str:

@@ -9,6 +9,7 @@ from torch import nn
 from bcnet_lib import Recipe, SupernetTrainer, WidthSpace, networks
 from bcnet_lib.__main__ import main
 from bcnet_lib.memory import peak_memory
+from bcnet_lib.pace import Pace, _line, measure_paces
 from bcnet_lib.plan import plan
 from bcnet_lib.task import Run, Task
 
@@ -25,6 +26,11 @@ KNOWN = {
     "efficientnet_b0": (385.8, 5.289, 24, "imagenet"),
     "proxylessnas_mobile": (320, 4.08, 28, "imagenet"),
 }
+
+
+def asked_in_batches(task, images):
+    """The same run, with so many images a batch in scoring."""
+    return Task(replace(task.settings, score_batch=images))
 
 
 def asked(model, **changes):
@@ -68,8 +74,34 @@ def test_the_numbers_of_a_plan_are_those_of_the_run():
     assert found.saved == pytest.approx(peak_memory(step, net, x, y).saved, rel=0.02)
     assert found.seconds["supernet"] == found.work["supernet"] / 1e9
     twice = plan(task, rate=1e9, processes=2)
-    assert twice.seconds["search"] == found.seconds["search"] / 2
+    assert twice.seconds["supernet"] == found.seconds["supernet"] / 2
+    assert twice.seconds["search"] == found.seconds["search"]  # there is one batch to score on
+    many = plan(asked_in_batches(task, 100), rate=1e9, processes=2)  # 270 images: 3 batches
+    assert many.seconds["search"] == pytest.approx(found.seconds["search"] * 2 / 3)
+    assert many.calls["search"] == 2 * found.calls["search"]
     assert found.saved / 2 < twice.saved < 0.6 * found.saved  # copies of slices stay
+
+
+def test_every_pass_has_its_own_time():
+    assert Pace(rate=1e6, call=0.1, step=0.02).seconds(3e6, calls=10, steps=5) == pytest.approx(4.1)
+    line = _line(lambda n: 0.01 + 0.002 * n, (4, 16), macs=1e6)
+    assert (line.call, line.rate) == pytest.approx((0.01, 5e8))
+    noise = _line(lambda n: 0.01, (4, 16), macs=1e6)  # as if images took no time
+    assert noise.rate > 0 and noise.call < 0.01
+
+
+@pytest.mark.parametrize("principle", ["ua", "bcv2", "cyclic"])
+def test_paces_are_measured_at_new_widths(principle):
+    task = Task(asked("digits_cnn", K=10, principle=principle))
+    net = task.supernet()
+    seen = []
+    net.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[1])))
+    found = measure_paces(task, net, {"supernet": 8, "search": 8, "retrain": 8})
+    assert set(found) == {"supernet", "search", "retrain"}
+    assert all(p.rate > 0 and p.call >= 0 for p in found.values())
+    assert found["search"].step == 0 < found["supernet"].step
+    trained = seen[: 12 * (2 if principle == "bcv2" else 1)]
+    assert len(set(trained)) > 10  # two widths drawn may be equal
 
 
 def test_memory_in_half_precision_is_less():
