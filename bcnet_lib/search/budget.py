@@ -67,10 +67,11 @@ def check_budget(space, cost, budget, measure: str = "macs") -> None:
         )
     least, most = values(space.narrowest), values(space.full)
     if budget < least:
+        less = "smaller base" if max(space.base) > 1 else "larger K"
         raise BudgetError(
             f"a budget of {amount(budget, measure)} is below the narrowest network of this space, "
             f"{amount(least, measure)} (all {space.L} groups at their smallest width): raise the "
-            "budget, or make the space with a smaller base"
+            f"budget, or make the space with a {less}"
         )
     if budget >= most:
         warnings.warn(
