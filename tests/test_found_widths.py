@@ -1,5 +1,7 @@
 """Found, uniform and random widths of one network: rows, rules of the verdict, its page."""
 
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -163,3 +165,10 @@ def test_the_driver_runs_the_page_wherever_it_is(tmp_path, monkeypatch):
     line = driver.page(FOUND, "smoke", where, chapters=chapters, **options)
     assert line.state == "failed" and str(page) in asked[0]
     assert asked[0][asked[0].index("--cwd") + 1] == str(page.parent)
+
+
+def test_every_experiment_has_a_page():
+    chapters = Path(__file__).parents[1] / "book/ablations"
+    missing = [e.name for e in EXPERIMENTS.values() if not (chapters / e.notebook).exists()]
+    assert missing == []
+    assert replace(FOUND, chapter="").notebook == "found_widths.ipynb"
