@@ -1,5 +1,6 @@
 """The ledger of claims holds together: every verdict has evidence, every mention has a claim."""
 
+import posixpath
 import re
 import shlex
 from dataclasses import replace
@@ -123,7 +124,8 @@ def test_the_ledger_says_what_the_largest_record_finds():
         if found:
             assert LEDGER[id].verdict == found[-1].verdict
             assert found[-1].note in LEDGER[id].note and found[-1].ours.text() in LEDGER[id].note
-            assert f"book/ablations/{LEDGER[id].experiment}.ipynb" in LEDGER[id].evidence
+            page = f"book/ablations/{EXPERIMENTS[LEDGER[id].experiment].notebook}"
+            assert posixpath.normpath(page) in LEDGER[id].evidence
         else:
             assert LEDGER[id].verdict == "not attempted"
             assert (
