@@ -169,11 +169,13 @@ class Task:
         model = self.original()
         x = torch.zeros(1, *self.shape)
         try:
-            self.own_macs = _macs(model, x)
+            self._own = WidthSpace.from_model(model, x, K=1)  # the model as it is
         except GraphError as error:
             raise GraphError(
                 f"model '{settings.model}', data '{settings.data}': {error}"
             ) from error
+        self._own_cost = CostTable(model, self._own, x)
+        self.own_macs = self._own_cost.macs(self._own.full)
         self._check_outputs(model, x)
         self.budget = settings.macs * (self.own_macs if settings.macs <= 1 else 1)
         own = 1.5 if self.budget >= self.own_macs else 1.0
@@ -258,19 +260,14 @@ class Task:
         """
         model, space = self._model, self.space
         if c is None:
-            model = self.original()
-            space = WidthSpace.from_model(model, torch.zeros(1, *self.shape), K=1)
-            c = space.full
+            model, space, c = self.original(), self._own, self._own.full
         return _placed(space.build(model, c, seed=seed), device), space, c
 
     def count(self, c: Sequence[int] | None) -> dict:
         """MACs, parameters and channels of widths c; None: of the model as it is."""
+        space, cost = self.space, self.cost
         if c is None:
-            model, x = self.original(), torch.zeros(1, *self.shape)
-            space = WidthSpace.from_model(model, x, K=1)
-            cost, c = CostTable(model, space, x), space.full
-        else:
-            space, cost = self.space, self.cost
+            space, cost, c = self._own, self._own_cost, self._own.full
         channels = space.channels(c).tolist()
         return {"macs": cost.macs(c), "params": cost.params(c), "channels": channels}
 
@@ -295,8 +292,3 @@ def _placed(module: nn.Module, device) -> nn.Module:
     module = module.to(device)
     cuda = torch.device(device).type == "cuda"  # there channels-last convolutions are faster
     return module.to(memory_format=torch.channels_last) if cuda else module
-
-
-def _macs(model: nn.Module, x: torch.Tensor) -> int:
-    space = WidthSpace.from_model(model, x, K=1)
-    return CostTable(model, space, x).macs(space.full)
