@@ -101,8 +101,12 @@ def joined(device: str = "cpu", minutes: float = 30, sync_batchnorm: bool = True
     fabric.launch()
     _joined = _Joined(fabric=fabric, sync_batchnorm=sync_batchnorm)
     yield str(fabric.device)  # after an error nobody waits for anybody: torchrun ends the others
-    wait()
+    # Under torch 2.6 the end of a group waits for its threads, and these for us if one of them has
+    # to free the tensor of a last message: so they get the time to, and that tensor is kept.
+    last = total(torch.zeros(1))  # waits for all
+    time.sleep(0.1)
     dist.destroy_process_group()
+    del last
     _joined = None
     done.set()
 
