@@ -105,7 +105,10 @@ class CostTable:
         return out
 
     def _evaluate(self, form, C):
-        channels = self.space.all_channels(self.space.channels(C))  # (…, G)
+        return self._at(form, self.space.channels(C))
+
+    def _at(self, form, channels):
+        channels = self.space.all_channels(channels)  # (…, G)
         value = form(np.atleast_2d(channels))
         return value[0].item() if channels.ndim == 1 else value
 
@@ -113,27 +116,21 @@ class CostTable:
         """Multiply-accumulates per image: (n, L) widths -> (n,) int64; one vector (L,) -> int."""
         return self._evaluate(self._macs, C)
 
+    def params(self, C):
+        """Parameters: (n, L) widths -> (n,) int64; one vector (L,) -> int."""
+        return self._evaluate(self._params, C)
+
     def macs_of(self, channels):
         """MACs of any channel counts of the searched groups, also above the model's own.
 
         Args:
             channels: (n, L) integers -> (n,) int64; one vector (L,) -> int.
         """
-        channels = self.space.all_channels(channels)  # (…, G)
-        value = self._macs(np.atleast_2d(channels))
-        return value[0].item() if channels.ndim == 1 else value
+        return self._at(self._macs, channels)
 
-    def params(self, C):
-        """Parameters: (n, L) widths -> (n,) int64; one vector (L,) -> int."""
-        return self._evaluate(self._params, C)
-
-    def of_channels(self, channels) -> dict[str, int]:
-        """``macs`` and ``params`` of one network given by channel counts, (L,), one a group.
-
-        Any positive counts, also above the model's own: no units are involved.
-        """
-        counts = np.atleast_2d(self.space.all_channels(channels))  # (1, G)
-        return {"macs": int(self._macs(counts)[0]), "params": int(self._params(counts)[0])}
+    def params_of(self, channels):
+        """Parameters of any channel counts, as ``macs_of``."""
+        return self._at(self._params, channels)
 
     def latency(self, C):
         """Milliseconds a batch, predicted: (n, L) widths -> (n,) float64; one vector -> float.

@@ -102,7 +102,8 @@ def counted(name: str, widths: Widths | None = None) -> Counted:
     """
     table = _known(name)
     full = tuple(int(g.width) for g in table.space.groups)
-    return Counted(**table.of_channels(full if widths is None else widths.channels(full)))
+    channels = full if widths is None else widths.channels(full)
+    return Counted(macs=table.macs_of(channels), params=table.params_of(channels))
 
 
 def _counted(row: Row, widths: Mapping[str, Widths]) -> Counted | None:

@@ -195,6 +195,14 @@ RECIPES = {
         source=RELEASED,
         sources=_CODE | _SOFT | {"ema": f"{RELEASED}, beside 0.9999"},
     ),
+    "mobilenet_v2_rmsprop": NetworkRecipe(
+        about="MobileNetV2 on ImageNet: bcnet_supernet.yaml, mbv2_se.yaml of BCNetV2",
+        supernet=replace(_MOBILE, weight_decay=4e-5, decay_all=True, label_smoothing=0.0),
+        retrain=replace(_EFFICIENT, epochs=450, batch_size=512, schedule="step", ema=0.9998),
+        teacher=True,
+        source=RELEASED,
+        sources=_OWN | _SOFT | dict.fromkeys(("alpha", "decay_all", "label_smoothing"), USUAL),
+    ),
     "efficientnet_b0": NetworkRecipe(
         about="EfficientNet-B0 on ImageNet, without its AutoAugment",
         supernet=replace(_EFFICIENT, ema=0.0),

@@ -144,7 +144,7 @@ def _claim(task: Task, folder: Path) -> None:
     """Write what the folder is for, or check that it is for this."""
     file = folder / "run.json"
     mine = task.settings.to_dict() | {"images": task.data.describe()}
-    mine["processes"] = distributed.processes()  # dropout draws differ in each
+    mine |= {"processes": 1} | distributed.settings()  # dropout draws differ in each
     there = distributed.call_first(lambda: _json(file) if file.exists() else None)
     if there is not None:
         same_settings(file, _flat(mine), _flat(there), "give this run a folder of its own (--out)")
