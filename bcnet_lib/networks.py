@@ -6,13 +6,12 @@ network (``io.save``): another process makes the same network from the same word
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib import import_module
 from inspect import Parameter, signature
 
 from torch import nn
 from torchvision.ops import StochasticDepth
 
-from .words import meant
+from .words import function_of, meant
 
 __all__ = ["NETWORKS", "Network", "NetworkError", "make"]
 
@@ -143,7 +142,7 @@ def make(
             f"'package.module:function'{meant(name, NETWORKS)}"
         )
     known = NETWORKS.get(name)
-    function = _import(name if known is None else known.factory)
+    function = function_of(name if known is None else known.factory, "network", NetworkError)
     options = {**(known.options if known else {}), **options}
     classes = known.classes if known and classes is None else classes
     if classes is not None and (parameter := _takes(function, "classes", "num_classes")):
@@ -162,22 +161,6 @@ def make(
     if dropout is not None:
         _set_dropout(model, name, dropout)
     return model
-
-
-def _import(path: str) -> Callable:
-    module, _, function = path.partition(":")
-    try:
-        found = getattr(import_module(module), function)
-    except Exception as error:  # the user's module may fail in any way
-        raise NetworkError(
-            f"network '{path}' cannot be imported ({error}): name it as 'package.module:function', "
-            "with the package installed or in the folder you start from"
-        ) from error
-    if not callable(found) or isinstance(found, nn.Module):
-        raise NetworkError(
-            f"network '{path}' is a {type(found).__name__}, not a function that makes a network"
-        )
-    return found
 
 
 def _takes(function: Callable, *names: str) -> str | None:

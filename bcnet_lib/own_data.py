@@ -5,12 +5,12 @@
 in the folders of ImageNet (``imagenet.py``) they are read as they are needed.
 """
 
-from importlib import import_module
 from inspect import Parameter, signature
 
 import numpy as np
 
 from .data import Data, DataError, split_up
+from .words import function_of
 
 __all__ = ["call", "from_arrays"]
 
@@ -126,16 +126,7 @@ def call(name: str, **asked) -> Data:
         DataError: if there is no such function, it fails or returns something else, or a value
             was asked for (no default) that it does not take.
     """
-    module, _, function = name.partition(":")
-    try:
-        found = getattr(import_module(module), function)
-    except Exception as error:  # the user's module may fail in any way
-        raise DataError(
-            f"data '{name}' cannot be imported ({error}): name it as 'package.module:function', "
-            "with the package installed or in the folder you start from"
-        ) from error
-    if not callable(found):
-        raise DataError(f"data '{name}' is a {type(found).__name__}, not a function")
+    found, function = function_of(name, "data", DataError), name.partition(":")[2]
     parameters = signature(found).parameters
     rest = any(p.kind is Parameter.VAR_KEYWORD for p in parameters.values())
     given = {k: v for k, v in asked.items() if rest or k in parameters}

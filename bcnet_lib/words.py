@@ -1,9 +1,33 @@
-"""Words for messages: what somebody who mistyped a name may have meant."""
+"""Names that a user types: the function one stands for, and what a mistyped one may have meant."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from importlib import import_module
 
-__all__ = ["meant"]
+from torch import nn
+
+__all__ = ["function_of", "meant"]
+
+
+def function_of(name: str, what: str, error: type[Exception]) -> Callable:
+    """The function that ``package.module:function`` names.
+
+    Args:
+        what: "network" or "data", for the message.
+    Raises:
+        error: if it cannot be imported, whatever the user's module fails with, or is no function.
+    """
+    module, _, function = name.partition(":")
+    try:
+        found = getattr(import_module(module), function)
+    except Exception as cause:
+        raise error(
+            f"{what} '{name}' cannot be imported ({cause}): name it as 'package.module:function', "
+            "with the package installed or in the folder you start from"
+        ) from cause
+    if not callable(found) or isinstance(found, nn.Module):
+        raise error(f"{what} '{name}' is a {type(found).__name__}, not a function that makes one")
+    return found
 
 
 def meant(given: str, known: Iterable[str]) -> str:
