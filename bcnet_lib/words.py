@@ -14,8 +14,7 @@ def function_of(name: str, what: str, error: type[Exception]) -> Callable:
 
     Args:
         what: "network" or "data", for the message.
-    Raises:
-        error: if it cannot be imported, whatever the user's module fails with, or is no function.
+        error: raised if it cannot be imported, whatever the user's module fails with, or is none.
     """
     module, _, function = name.partition(":")
     try:
