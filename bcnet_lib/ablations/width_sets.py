@@ -1,6 +1,6 @@
 """The widths that the records hold, each set beside random ones of its own space and budget."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -11,6 +11,7 @@ import torch
 from ..cost import CostTable
 from ..data import mix
 from ..networks import NETWORKS, make
+from ..paper_tables import Widths as Released
 from ..profiles import Profile
 from ..results import Record
 from ..roads import Setting, five_convolutions
@@ -22,7 +23,7 @@ from . import EXPERIMENTS
 from .found_widths import METHODS, widths_of
 from .problem import problem_of
 
-__all__ = ["SETS", "WidthSet", "best_by_run", "places_of", "read", "relative_widths"]
+__all__ = ["SETS", "WidthSet", "best_by_run", "places_of", "read", "relative_widths", "released"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +104,39 @@ def _roads(draws: int):
     cost = CostTable(model, space, x)
     budget = float(cost.macs(np.full(space.L, setting.uniform_width)))
     return space, _random(space, cost, budget, draws)
+
+
+def released(which: Sequence[Released], draws: int = 1500) -> dict[str, Widths]:
+    """Widths that others released for one network and budget, beside two kinds of random ones.
+
+    Those over the budget are left out. Random widths are at least as wide, in units, as the
+    narrowest found group. ``any cost`` are those within the budget, ``as costly`` the ones among
+    them that need at least the MACs of the cheapest found network.
+
+    Args:
+        which: rows of ``widths.csv`` in units, of one network, K and budget in MACs.
+        draws: random widths within the budget; ``as costly`` are chosen among four times as many.
+    Raises:
+        ValueError: if they differ in these, count channels, or none fits.
+    """
+    about = {(w.network, w.K, w.budget.value) for w in which}
+    if len(about) != 1 or any(w.K is None for w in which):
+        raise ValueError(f"widths in units, of one network, K and budget are needed: {about}")
+    ((network, K, budget),) = about
+    model, x = make(network), torch.zeros(1, *NETWORKS[network].image)
+    space = WidthSpace.from_model(model, x, K=K)
+    cost, C = CostTable(model, space, x), np.array([w.values for w in which])
+    found = C[cost.macs(C) <= budget]
+    if not len(found):
+        raise ValueError(f"none of {len(C)} widths needs {budget:,.0f} MACs or less")
+    space = replace(space, base=np.full(space.L, found.min()))
+    drawn = _random(space, cost, budget, 4 * draws)
+    costly = drawn[cost.macs(drawn) >= cost.macs(found).min()]
+    kinds = {"any cost": drawn[:draws], "as costly": costly}
+    return {
+        name: Widths(found=found, reference=reference, places=places(space), K=K)
+        for name, reference in kinds.items()
+    }
 
 
 def places_of(profile: Profile) -> tuple[Place, ...]:
