@@ -49,7 +49,7 @@ def test_networks_of_the_paper(model, tmp_path):
     assert found.own_params / 1e6 == pytest.approx(params, rel=2e-3)
     assert len(found.groups) == groups and found.size == 16**groups
     assert found.budget == found.own_macs / 2
-    held = round((50_000 if images == "cifar10" else 1_281_167) * 0.8)
+    held = 45_000 if images == "cifar10" else 1_229_920  # less 0.1, and 0.04
     assert found.steps == held // 64 and found.passes == 4 * found.steps
     text = found.text()
     for part in (f"groups      {groups}: ", f"{found.size:.3g} widths", "M MACs"):
