@@ -93,7 +93,8 @@ def test_a_supernet_that_diverges_is_named_and_the_others_are_kept(tmp_path, mon
 def test_every_experiment_has_its_profiles_and_cells_in_stages(name):
     experiment = EXPERIMENTS[name]
     assert experiment.name == name and {"smoke", "digits", "cifar10"} <= set(experiment.profiles)
-    assert experiment.profiles["digits"].seeds >= 8
+    # a seed of found_widths, with its MobileNetV2, takes twelve minutes of a core
+    assert experiment.profiles["digits"].seeds >= (6 if name == "found_widths" else 8)
     for stage in experiment.stages(experiment.profiles["smoke"], [0]):
         assert stage and all(dict(cell.key)["seed"] == 0 for cell in stage)
 
