@@ -62,15 +62,16 @@ def retrain(
     folder.mkdir(parents=True, exist_ok=True)
     until = None if minutes is None else time.time() + 60 * minutes
     torch.manual_seed(seed)
-    model = network(widths).to(device)
+    model, checkpoint = network(widths).to(device), folder / "training.checkpoint"
     trained = train_in_parts(
         model,
         data,
         recipe,
         seed=seed,
-        checkpoint=folder / "training.checkpoint",
+        checkpoint=checkpoint,
         over=lambda: distributed.first(until is not None and time.time() >= until),
         progress=progress,
+        keep=True,
     )
     if trained is None:
         return None
@@ -79,6 +80,7 @@ def retrain(
     result |= {"top1": 100 * trained.test_accuracy, "place": widths.place}
     if distributed.is_first():
         write_whole(folder / "result.json", json.dumps(result, indent=2).encode())
+        checkpoint.unlink(missing_ok=True)  # not before the result is safe
     return result
 
 
